@@ -1,0 +1,3 @@
+"""Remote-sensing change detection: two images of one place in, georeferenced change layers out."""
+
+__version__ = "0.1.0"

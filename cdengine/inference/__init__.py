@@ -1,0 +1,1 @@
+"""Running a detector over rasters of any size."""

@@ -1,0 +1,51 @@
+"""The one protocol that every finder of change follows: training-free method, network, ensemble, augmentation."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from cdengine.events import Reporter
+from cdengine.raster.pair import PixelSource
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Detector(Protocol):
+    """Finds change in batches of tiles, after an optional look at the whole pair.
+
+    Attributes:
+        name: what the user calls it.
+        classes: land-cover class names, empty for binary change.
+        margin: pixels at a tile's inner edges whose values depend on what lies outside; they are not used.
+        threshold: change = probability >= threshold; `prepare` may set it.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    margin: int
+    threshold: float
+
+    def prepare(self, source: PixelSource, reporter: Reporter) -> None:
+        """Gathers statistics of the pair in one or more streaming passes; nothing to do for most networks."""
+
+    def predict(self, before: Array, after: Array, valid: Array) -> Array:
+        """Change (and class) probabilities of a batch of tiles.
+
+        Args:
+            before: (B, C1, H, W) in stored dtype.
+            after: (B, C2, H, W) in stored dtype.
+            valid: (B, H, W) bool; what lies under False is unspecified and must not leak into the rest.
+
+        Returns:
+            float32 (B, K, H, W), finite; K = 1 + 2 * len(classes): change, classes before, classes after.
+        """
+
+    def describe(self) -> dict[str, str | float]:
+        """Facts for the output's tags and the result's stats (threshold found, iterations, device, …)."""
+
+
+def channels(detector: Detector) -> int:
+    """K: number of output channels of a detector."""
+    return 1 + 2 * len(detector.classes)
