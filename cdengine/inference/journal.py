@@ -1,0 +1,183 @@
+"""Finished bands on disk: what a killed run left for `--resume`, and what the final pass assembles.
+
+A folder `.<output name>.cdengine` beside the output holds one file per finished band and `journal.jsonl`: a header
+line that fingerprints the job, then a line per band with the sha256 of its file. A band counts once its line is on
+disk; a torn last line and a band whose hash fails are done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cdengine.errors import DiskFullError, ResumeMismatchError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+SCHEMA = 1
+
+
+def journal_folder(output: Path) -> Path:
+    """Where the parts of the job that writes `output` lie."""
+    return output.parent / f".{output.name}.cdengine"
+
+
+class Journal:
+    """The parts of one job.
+
+    Args:
+        folder: see `journal_folder`.
+        job: flat fingerprint of all that determines the pixels and of the outputs asked for.
+        resume: go on with what is there; otherwise start afresh.
+
+    Raises:
+        ResumeMismatchError: `resume`, and the folder belongs to another job; names the first difference.
+    """
+
+    def __init__(self, folder: Path, job: Mapping[str, Any], *, resume: bool) -> None:
+        self.folder, self._job = folder, dict(job)
+        self._done: dict[int, tuple[str, str]] = {}
+        self.settings: dict[str, Any] = {}
+        self._path = folder / "journal.jsonl"
+        if resume and self._path.exists():
+            self._load()
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            folder.mkdir(exist_ok=True)
+            if not self._path.exists():
+                self._append({"schema": SCHEMA, "job": self._job}, mode="x")
+        except OSError as error:
+            raise DiskFullError(f"{folder}: cannot keep finished parts ({error.strerror}): free some space") from error
+
+    def _load(self) -> None:
+        lines = self._path.read_text(encoding="utf-8").splitlines()
+        records = []
+        for line in lines:
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break  # torn by a crash: this line and what follows never counted
+        if not records or records[0].get("schema") != SCHEMA:
+            shutil.rmtree(self.folder)
+            return
+        self._compare(records[0]["job"])
+        for record in records[1:]:
+            if "settings" in record:
+                self.settings.update(record["settings"])
+            else:
+                self._done[record["band"]] = (record["file"], record["sha256"])
+        # Rewritten whole, so that a torn line does not swallow the next one.
+        fresh = self._path.with_suffix(".new")
+        text = "".join(json.dumps(record) + "\n" for record in records)
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, self._path)
+
+    def _compare(self, earlier: dict[str, Any]) -> None:
+        now = json.loads(json.dumps(self._job))
+        for key in [*earlier, *(key for key in now if key not in earlier)]:
+            if earlier.get(key) != now.get(key):
+                raise ResumeMismatchError(
+                    f"{self.folder}: the interrupted run is another job ({key} was {earlier.get(key)!r}, "
+                    f"now {now.get(key)!r}): run without --resume to start afresh"
+                )
+
+    def first_missing(self, bands: int) -> int:
+        """The first band of 0 … bands - 1 whose part is not on disk, or is damaged."""
+        for band in range(bands):
+            if band not in self._done:
+                return band
+            name, digest = self._done[band]
+            part = self.folder / name
+            if not part.exists() or hashlib.sha256(part.read_bytes()).hexdigest() != digest:
+                return band
+        return bands
+
+    def set(self, **settings: Any) -> None:
+        """Keeps settings found while running (the batch size in force) for a later resume."""
+        if {**self.settings, **settings} != self.settings:
+            self.settings.update(settings)
+            self._append({"settings": settings})
+
+    def write(self, band: int, layers: Mapping[str, Array]) -> None:
+        """Stores a finished band; when this returns, it survives a crash.
+
+        Raises:
+            DiskFullError: the part cannot be written.
+        """
+        data = _pack(layers)
+        name = f"{band:06d}.part"
+        try:
+            with open(self.folder / name, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            digest = hashlib.sha256(data).hexdigest()
+            self._append({"band": band, "file": name, "sha256": digest})
+        except OSError as error:
+            raise DiskFullError(
+                f"{self.folder}: cannot store band {band} ({error.strerror}): free some space, then run again with --resume"
+            ) from error
+        self._done[band] = (name, digest)
+
+    def read(self, band: int) -> dict[str, Array]:
+        """The layers of a finished band."""
+        return _unpack((self.folder / self._done[band][0]).read_bytes())
+
+    def store(self, name: str, arrays: Mapping[str, Array]) -> None:
+        """Keeps small arrays of the job (a method's statistics) under `name`."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        fresh = self.folder / f"{name}.new"
+        fresh.write_bytes(buffer.getvalue())
+        os.replace(fresh, self.folder / f"{name}.npz")
+
+    def stored(self, name: str) -> dict[str, Array] | None:
+        """What `store` kept, or None."""
+        path = self.folder / f"{name}.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+
+    def remove(self) -> None:
+        """Deletes the folder; the result is whole, or is not wanted."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _append(self, record: dict[str, Any], mode: str = "a") -> None:
+        with open(self._path, mode, encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _pack(layers: Mapping[str, Array]) -> bytes:
+    """A JSON line that lists the arrays, then each array compressed with zstd level 1 (5 times faster than deflate)."""
+    codec = pa.Codec("zstd", compression_level=1)
+    head, body = [], []
+    for name, array in layers.items():
+        packed = codec.compress(np.ascontiguousarray(array).data.cast("B"), asbytes=True)
+        head.append({"name": name, "dtype": array.dtype.str, "shape": array.shape, "bytes": len(packed)})
+        body.append(packed)
+    return b"".join([json.dumps(head).encode() + b"\n", *body])
+
+
+def _unpack(data: bytes) -> dict[str, Array]:
+    codec = pa.Codec("zstd")
+    end = data.index(b"\n")
+    layers, at = {}, end + 1
+    for item in json.loads(data[:end]):
+        dtype, shape = np.dtype(item["dtype"]), tuple(item["shape"])
+        size = int(np.prod(shape)) * dtype.itemsize
+        raw = codec.decompress(data[at : at + item["bytes"]], decompressed_size=size)
+        layers[item["name"]] = np.frombuffer(raw, dtype).reshape(shape)
+        at += item["bytes"]
+    return layers
