@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any, Protocol, TypeVar
 
 from cdengine.errors import Cancelled
@@ -58,11 +58,17 @@ class JsonSink:
         self._stream = stream
 
     def emit(self, event: Event) -> None:
-        """Writes and flushes the line. A reader that went away is a cancel, seen by the next `check()`."""
-        # NaN is not JSON; a metric that is not a number becomes null.
+        """Writes and flushes the line. When the reader has gone away the job goes on unheard."""
+        if self._stream.closed:
+            return
+        # NaN is not JSON; a figure that is not a number becomes null.
         line = json.dumps(_finite(event), ensure_ascii=False, allow_nan=False)
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            with suppress(BrokenPipeError):
+                self._stream.close()
 
 
 class BarSink:
@@ -262,18 +268,14 @@ class Reporter:
         while not self._stop.wait(HEARTBEAT_S):
             current = self._stages[-1:]
             if current and not self.cancellation.cancelled:
-                try:
-                    self.emit(current[0].event())
-                except (BrokenPipeError, ValueError):
-                    self.cancellation.cancel()  # nobody reads any more
-                    return
+                self.emit(current[0].event())
 
 
 def _plain(number: float) -> float | int:
     return int(number) if float(number).is_integer() else round(float(number), 3)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> Any:  # noqa: ANN401
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

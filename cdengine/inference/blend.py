@@ -24,9 +24,9 @@ class RowBlender:
 
     def __init__(self, tiling: Tiling, channels: int) -> None:
         self._tiling, self._channels = tiling, channels
-        self._above: Array | None = None  # (K, shared rows, width): what earlier rows say of this row's first pixels
-        self._below: Array | None = None  # the same for the next row
-        self._left: Array | None = None  # (K, size, shared columns): what earlier tiles say of this tile's first columns
+        self._above: Array | None = None  # (K, shared rows, width) from the rows above
+        self._below: Array | None = None  # the same, for the next row
+        self._left: Array | None = None  # (K, size, shared columns): the same for the next tile
         self._row = self._col = -1
 
     def start_row(self, row: int) -> None:
@@ -76,7 +76,7 @@ class RowBlender:
 
 
 def _mix(before: Array, new: Array, share: Array) -> Array:
-    """before + share (new - before), where share 1 and 0 give `new` and `before` exactly."""
+    """Running mean, before + share (new - before); share 1 and 0 give `new` and `before` exactly."""
     mixed: Array = new - before
     mixed *= share
     mixed += before

@@ -6,10 +6,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cdengine.errors import ResourceError
 from cdengine.events import Reporter
 from cdengine.raster.pair import PixelSource
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class BatchTooLarge(ResourceError):
+    """A batch did not fit into memory; the runner goes on with a smaller one. Users never see it."""
 
 
 class Detector(Protocol):
@@ -20,6 +25,9 @@ class Detector(Protocol):
         classes: land-cover class names, empty for binary change.
         margin: pixels at a tile's inner edges whose values depend on what lies outside; they are not used.
         threshold: change = probability >= threshold; `prepare` may set it.
+
+    Optional attributes: `tile` (preferred tile size), `batch` (tiles per call when none was asked for), `concurrency`
+    (calls of `predict` worth running at a time; default: as many as reading threads).
     """
 
     name: str

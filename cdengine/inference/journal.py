@@ -101,7 +101,7 @@ class Journal:
                 return band
         return bands
 
-    def set(self, **settings: Any) -> None:
+    def set(self, **settings: int) -> None:
         """Keeps settings found while running (the batch size in force) for a later resume."""
         if {**self.settings, **settings} != self.settings:
             self.settings.update(settings)
@@ -124,7 +124,7 @@ class Journal:
             self._append({"band": band, "file": name, "sha256": digest})
         except OSError as error:
             raise DiskFullError(
-                f"{self.folder}: cannot store band {band} ({error.strerror}): free some space, then run again with --resume"
+                f"{self.folder}: cannot store band {band} ({error.strerror}): free some, then run again with --resume"
             ) from error
         self._done[band] = (name, digest)
 

@@ -52,7 +52,7 @@ class Axis:
         last = round_up(self.length - self.size)
         gaps = -(-last // stride)
         # Spread evenly: a last tile that is simply moved back would share most of its rows with the one before.
-        return tuple(last * i // gaps // PHASE * PHASE for i in range(gaps)) + (last,)
+        return (*(last * i // gaps // PHASE * PHASE for i in range(gaps)), last)
 
     def stop(self, index: int) -> int:
         """One past the last pixel of tile `index` inside the window."""

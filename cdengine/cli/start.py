@@ -1,0 +1,59 @@
+"""The `start` event: who runs, and on which device, known without importing torch wherever that is certain."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+
+from cdengine import __version__
+from cdengine.errors import DeviceError
+from cdengine.events import PROTOCOL, Event
+
+
+def start_event(command: str, device: str | None) -> Event:
+    """The first event of a run.
+
+    Args:
+        command: "detect", …
+        device: the `--device` option; None for a command that has none.
+    """
+    name, label = _device(device)
+    return {
+        "event": "start",
+        "protocol": PROTOCOL,
+        "command": command,
+        "version": __version__,
+        "device": name,
+        "device_name": label,
+    }
+
+
+def _device(requested: str | None) -> tuple[str, str]:
+    if requested in (None, "cpu") or (requested == "auto" and not _accelerator_possible()):
+        return "cpu", cpu_name()
+    from cdengine.inference.device import choose_device
+
+    try:
+        chosen = choose_device(requested or "auto")
+    except DeviceError:
+        return str(requested), "absent"  # the command itself raises the error, after `start`
+    return chosen.name, chosen.label
+
+
+def _accelerator_possible() -> bool:
+    """False only where it is certain that torch would find nothing but the CPU."""
+    if sys.platform == "linux":
+        return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists() or Path("/dev/kfd").exists()
+    return True
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
