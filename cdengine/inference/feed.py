@@ -72,7 +72,7 @@ class RowFeed:
     def cut(self, col: int, size: tuple[int, int]) -> tuple[Array, Array, Array]:
         """One tile of the rows held, from column `col` on.
 
-        Beyond the window the last row and column are repeated, and marked invalid.
+        Beyond the window the last row and column are repeated, validity included: filters see a plain border.
 
         Returns:
             before (C1, h, w), after (C2, h, w), valid (h, w); copies.
@@ -81,7 +81,7 @@ class RowFeed:
         height, width = self._stop - self._start, min(size[1], self._window.width - col)
         rows, cols = slice(0, height), slice(col, col + width)
         pad = ((0, size[0] - height), (0, size[1] - width))
-        valid = np.pad(self._valid[rows, cols], pad)
+        valid = np.pad(self._valid[rows, cols], pad, mode="edge")
         before = np.pad(self._before[:, rows, cols], ((0, 0), *pad), mode="edge")
         after = np.pad(self._after[:, rows, cols], ((0, 0), *pad), mode="edge")
         return before, after, valid

@@ -61,7 +61,8 @@ class LayerFormat:
         rounded = np.rint(probability.astype(np.float64) * SCALE)
         changed = probability >= np.float32(self.threshold)
         rounded = np.where(changed, np.maximum(rounded, step), np.minimum(rounded, step - 1))
-        return np.clip(rounded, 0, SCALE).astype(np.uint8)
+        steps: Array = np.clip(rounded, 0, SCALE).astype(np.uint8)
+        return steps
 
     def valid(self, probability: Array) -> Array:
         """bool: where a stored probability was computed."""

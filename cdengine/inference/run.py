@@ -115,7 +115,7 @@ class Runner:
                 self._consume(strips, first, threads, compute, store, journal, reporter, stage)
         finally:
             compute.shutdown(wait=False, cancel_futures=True)
-            store.shutdown(wait=False, cancel_futures=True)
+            store.shutdown(wait=True)  # bands that are done stay done, and nobody writes after the caller cleans up
             close = getattr(strips, "close", None)
             if close is not None:
                 close()
@@ -215,20 +215,23 @@ class Runner:
 
     def _smaller(self, work: _Work, journal: Journal, reporter: Reporter) -> Array:
         """Does a batch again in halves, and keeps the smaller size for all that follows."""
+        size = len(work.before)
         while True:
-            if len(work.before) == 1 or self.batch == 1:
+            if size == 1:
                 raise ResourceError(
                     f"out of memory on one tile of {self._tiling.rows.size} x {self._tiling.cols.size} pixels: "
                     "use a smaller --tile, or --device cpu"
                 )
-            self.batch = max(1, min(self.batch, len(work.before)) // 2)
-            journal.set(batch=self.batch)
-            reporter.warning(f"out of memory: going on with batches of {self.batch}")
+            size //= 2
+            if size < self.batch:
+                self.batch = size
+                journal.set(batch=size)
+                reporter.warning(f"out of memory: going on with batches of {size}")
             try:
                 parts = []
-                for at in range(0, len(work.before), self.batch):
+                for at in range(0, len(work.before), size):
                     reporter.check()
-                    part = slice(at, at + self.batch)
+                    part = slice(at, at + size)
                     tiles = [np.stack(kept[part]) for kept in (work.before, work.after, work.valid)]
                     parts.append(self._detector.predict(*tiles))
                 return np.concatenate(parts)
