@@ -13,8 +13,10 @@ PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.cdengine-installed
 DEVELOP := $(VENV)/.cdengine-develop
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check --no-input --no-warn-script-location
-# pip says hundreds of lines; what a person wants to see is what is being fetched. Errors come on stderr, unfiltered.
-PROGRESS := sed -un -e 's/^Downloading /  fetching /p' -e 's/^Installing collected packages.*/  unpacking (minutes)/p'
+# pip says hundreds of lines; a person wants to see what is being fetched, and what goes wrong (stderr). Dropped from that:
+# what pip says of configured index folders that lack a package.
+PROGRESS := sed -un -e 's/^ *Downloading /  fetching /p' -e 's/^ *Using cached /  cached   /p' -e 's/^Installing collected packages.*/  unpacking (minutes)/p'
+FILTER = 2> >(grep -v 'is ignored: it is neither a file' >&2) | $(PROGRESS)
 
 SOURCES := $(shell find cdengine -name '*.py' 2>/dev/null) pyproject.toml
 PLUGIN_SOURCES := $(shell find qgis_plugin -type f -not -path '*/__pycache__/*' 2>/dev/null) metadata.txt LICENSE
@@ -85,12 +87,12 @@ $(INSTALLED): FORCE
 endif
 $(INSTALLED): pyproject.toml | $(VENV)/bin/pip
 	@echo "installing cdengine and what it needs (torch with CUDA: about 3 GB to fetch, 6 GB on disk)"
-	@$(PIP_INSTALL) -e . | $(PROGRESS)
+	@$(PIP_INSTALL) -e . $(FILTER)
 	@rm -f $(DEVELOP); printf '%s' "$(CURDIR)" > $@
 
 $(DEVELOP): $(INSTALLED)
 	@echo "installing what tests and lint need"
-	@$(PIP_INSTALL) -e ".[test,lint]" | $(PROGRESS)
+	@$(PIP_INSTALL) -e ".[test,lint]" $(FILTER)
 	@touch $@
 
 # ---------------------------------------------------------------- plugin
