@@ -1,0 +1,101 @@
+"""From the name that a user gives to a detector: shipped model, model file or training-free method."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdengine.errors import UnknownModelError
+from cdengine.events import Reporter
+from cdengine.inference.augment import Augmented
+from cdengine.inference.detector import Detector
+from cdengine.inference.ensemble import Ensemble
+from cdengine.inference.options import DetectOptions
+from cdengine.methods.table import METHODS
+from cdengine.models.shipped import SHIPPED, shipped_path
+
+if TYPE_CHECKING:
+    from cdengine.inference.network import NetworkDetector
+
+MODEL_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".bin")
+DEFAULT_RGB = "cva"  # until a trained RGB model ships
+DEFAULT_OTHER = "irmad"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Detector names resolved, before anything heavy is loaded.
+
+    Attributes:
+        names: what was asked for, "default" replaced.
+        files: the model files among them.
+    """
+
+    names: tuple[str, ...]
+    files: tuple[Path, ...]
+
+    @property
+    def label(self) -> str:
+        """For tags and the report."""
+        return " + ".join(Path(name).name if Path(name) in self.files else name for name in self.names)
+
+
+def resolve(options: DetectOptions, rgb: bool, reporter: Reporter) -> Choice:
+    """Checks that every name means something.
+
+    Args:
+        options: `model` and `ensemble`.
+        rgb: whether both dates are plain RGB images.
+        reporter: is told what "default" stands for.
+
+    Raises:
+        UnknownModelError: neither a method, a shipped model, nor a file.
+    """
+    names, files = [], []
+    for name in (options.model, *options.ensemble):
+        if name == "default":
+            name = DEFAULT_RGB if rgb else DEFAULT_OTHER
+            why = "RGB imagery, and no trained RGB model ships yet" if rgb else "not plain RGB imagery"
+            reporter.info(f"model: {name} ({why})")
+        if name not in METHODS and name not in SHIPPED:
+            files.append(_file(name))
+        names.append(name)
+    return Choice(tuple(names), tuple(files))
+
+
+def _file(name: str) -> Path:
+    path = Path(name)
+    if path.is_file():
+        return path
+    known = ["default", *METHODS, *SHIPPED]
+    if path.suffix.lower() in MODEL_SUFFIXES or path.parent != Path("."):
+        raise UnknownModelError(f"{name}: no such model file; or use one of {', '.join(known)}")
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}, or a .safetensors file"
+    raise UnknownModelError(f"unknown model {name!r}: {hint}")
+
+
+def build(choice: Choice, options: DetectOptions, reporter: Reporter) -> Detector:
+    """Loads what was chosen and wraps ensemble and test-time augmentation round it."""
+    members: list[Detector] = [_member(name, options, reporter) for name in choice.names]
+    detector = members[0] if len(members) == 1 else Ensemble(members)
+    return detector if options.tta == "none" else Augmented(detector, options.tta)
+
+
+def _member(name: str, options: DetectOptions, reporter: Reporter) -> Detector:
+    if name in METHODS:
+        return METHODS[name]()
+    return _network(shipped_path(name) if name in SHIPPED else Path(name), options, reporter)
+
+
+def _network(path: Path, options: DetectOptions, reporter: Reporter) -> NetworkDetector:
+    with reporter.stage("load model", 1, "model") as stage:
+        # Here, not above: training-free methods need no torch, and it takes seconds to import.
+        from cdengine.inference.network import NetworkDetector
+        from cdengine.models.modelfile import load_model
+
+        detector = NetworkDetector(load_model(path), device=options.device, precision=options.precision)
+        stage.advance()
+    return detector
