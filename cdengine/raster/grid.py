@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 
@@ -79,6 +81,29 @@ class Grid:
         t = self.transform
         return math.hypot(t.a, t.d), math.hypot(t.b, t.e)
 
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Smallest and largest x and y of the four corners: (left, bottom, right, top) whatever way is up."""
+        xs, ys = zip(*(self.transform * corner for corner in self._corners), strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    @property
+    def _corners(self) -> list[tuple[int, int]]:
+        return [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
+
+    def outline(self, points_per_side: int = 64) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """(cols, rows) of points along the four edges and on an inner lattice, as pixel positions.
+
+        A straight edge of one CRS is curved in another, so corners alone do not bound a raster there; the inner points
+        are for the poles, which may lie inside a raster whose edges all keep away from them.
+        """
+        side = np.linspace(0.0, 1.0, points_per_side + 1)
+        inner_r, inner_c = np.meshgrid(side[::4], side[::4], indexing="ij")
+        zero, one = np.zeros_like(side), np.ones_like(side)
+        cols = np.concatenate([side, side, zero, one, inner_c.ravel()]) * self.width
+        rows = np.concatenate([zero, one, side, side, inner_r.ravel()]) * self.height
+        return cols, rows
+
     def crop(self, window: Window) -> Grid:
         """The grid of a window of this one."""
         origin = self.transform * Affine.translation(window.col, window.row)
@@ -89,5 +114,4 @@ class Grid:
         if (self.height, self.width) != (other.height, other.width) or self.crs != other.crs:
             return False
         to_pixels = ~self.transform * other.transform
-        corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
-        return all(math.dist(to_pixels * corner, corner) <= tolerance for corner in corners)
+        return all(math.dist(to_pixels * corner, corner) <= tolerance for corner in self._corners)

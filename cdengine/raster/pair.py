@@ -1,14 +1,30 @@
-"""Two dates as one source of pixels on one grid. (The types; `Pair` itself reads them from files.)"""
+"""Two dates as one source of pixels on one grid, each block of the files decoded once.
+
+One grid is common (BEFORE's, unless asked otherwise); a date whose pixels lie elsewhere is resampled while it is read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from types import TracebackType
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from cdengine.raster.grid import Window
+from cdengine.errors import AoiError, ChangedError, UsageError
+from cdengine.events import Reporter
+from cdengine.raster import alignment as geometry
+from cdengine.raster.alignment import Alignment, Kind
+from cdengine.raster.bands import select
+from cdengine.raster.blocks import BlockReader
+from cdengine.raster.grid import Grid, Window
+from cdengine.raster.mapping import Mapping
+from cdengine.raster.resample import needed, resample
+from cdengine.raster.source import Raster, fingerprint, inspect
+from cdengine.raster.strips import read_ahead
+from cdengine.raster.validity import Validity
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -61,3 +77,286 @@ class PixelSource(Protocol):
 
     def strips(self, workers: int = 2) -> Iterator[PixelBlock]:
         """Full-width strips of `window` in row order, read ahead by threads; chunk borders are fixed on the grid."""
+
+
+Align = Literal["auto", "strict", "register"]
+GridChoice = Literal["before", "after", "finer"]
+Bands = str | Sequence[int | str] | None
+
+TILE_ROWS, TILE_COLS = 256, 512  # of a resampled date: what one thread does at a time, small enough for its cache
+WIDE_STRIP_BYTES = 128 << 20  # above this only one strip is read ahead
+STORE_BYTES = 1 << 30  # most that is kept of one date's decoded cells
+
+
+class Date:
+    """One raster as it is read onto the common grid."""
+
+    def __init__(self, role: str, raster: Raster, wanted: Bands) -> None:
+        self.role, self.raster = role, raster
+        label = f"{role.upper()} ({raster.name})"
+        with raster.opened() as dataset:
+            bands = select(dataset, wanted, label)
+            names = tuple(dataset.descriptions[band - 1] or "" for band in bands)
+            dtype = np.result_type(*(dataset.dtypes[band - 1] for band in bands))
+            self.validity = Validity.of(dataset, bands, label)
+        self.info = SourceInfo(raster.name, bands, names, dtype)
+        self.notes = raster.notes + self.validity.notes
+        self.reader = BlockReader(raster, bands, self.validity, dtype)
+        self.mapping: Mapping
+        self.offset: tuple[int, int] | None = None
+
+    def place(self, grid: Grid, shift: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Fixes where the raster's pixels lie on the common grid."""
+        self.mapping = geometry.pixel_mapping(grid, self.raster.grid, shift)
+        self.offset = geometry.whole_offset(self.mapping, grid)
+
+    def budget(self, strips: list[Window], ahead: int) -> None:
+        """Keeps as many decoded cells as the strips under way share with their neighbours."""
+        most = 0
+        for strip in strips:
+            keys = self.reader.cells(self.needed(strip))
+            most = max(most, sum(self.reader.cell_window(key).pixels for key in keys))
+        self.reader.budget = min(STORE_BYTES, (ahead + 1) * most * self.reader.pixel_bytes)
+
+    def needed(self, window: Window) -> Window:
+        """The source pixels that a window of the grid depends on."""
+        if self.offset is not None:
+            moved = Window(window.row + self.offset[0], window.col + self.offset[1], window.height, window.width)
+            return moved.intersect(self.reader.window)
+        return needed(self.mapping, window, self.reader.window)
+
+    def tasks(self, window: Window, pixels: Array, valid: Array) -> list[Callable[[], None]]:
+        """Independent pieces of work that together fill `pixels` (C, h, w) and `valid` (h, w) with a window."""
+        if self.offset is None:
+            pieces = _tiles(window)
+        else:
+            source = self.needed(window)
+            pieces = []
+            for key in self.reader.cells(source):
+                part = self.reader.cell_window(key).intersect(source)
+                pieces.append(Window(part.row - self.offset[0], part.col - self.offset[1], part.height, part.width))
+        return [partial(self.fill, piece, window, pixels, valid) for piece in pieces]
+
+    def fill(self, piece: Window, window: Window, pixels: Array, valid: Array) -> None:
+        """Reads `piece` into its place in the arrays of `window`."""
+        rows, cols = piece.within(window).slices
+        target, mask = pixels[:, rows, cols], valid[rows, cols]
+        source = self.needed(piece)
+        if self.offset is not None:
+            self.reader.read_into(source, target, mask)
+            return
+        data, ok = self.reader.read(source)
+        target[...], mask[...] = resample(self.mapping, piece, self.reader.window, source, data, ok)
+
+
+def _tiles(window: Window) -> list[Window]:
+    tiles = []
+    for strip in window.split(TILE_ROWS):
+        start = strip.col
+        while start < strip.col_stop:
+            stop = min(strip.col_stop, (start // TILE_COLS + 1) * TILE_COLS)
+            tiles.append(Window(strip.row, start, strip.height, stop - start))
+            start = stop
+    return tiles
+
+
+class Pair:
+    """Two rasters on one grid; a `PixelSource` and a context manager. Open with `Pair.open`.
+
+    Attributes:
+        grid: of the outputs.
+        window: the part of it where both dates can have data, narrowed by `limit`.
+        before: what BEFORE delivers.
+        after: what AFTER delivers.
+        alignment: what was done to bring them together.
+        notes: what the user should know; they were logged already.
+        overlap: share of the grid's pixels that both rasters cover.
+    """
+
+    def __init__(
+        self, before: Date, after: Date, grid: Grid, shift: tuple[float, float], align: Align, reporter: Reporter
+    ) -> None:
+        self._before, self._after, self.grid, self._reporter = before, after, grid, reporter
+        self._align: Align = align
+        self.before, self.after = before.info, after.info
+        before.place(grid)
+        after.place(grid, shift)
+        self.window = grid.window
+        self.overlap = 1.0
+        for date in (before, after):
+            part = geometry.common_window(grid, date.mapping, date.raster.grid)
+            self.window = self.window.intersect(part)
+            if self.window.pixels == 0:
+                raise geometry.no_overlap(before.raster.grid, after.raster.grid)
+            share = geometry.shared_part(grid, date.mapping, date.raster.grid, part)
+            self.overlap = min(self.overlap, share)
+        self.alignment = self._describe(shift)
+        self.notes = before.notes + after.notes
+        self.strip_rows = (after if grid == after.raster.grid and after.offset == (0, 0) else before).reader.strip_rows
+        self._fingerprints = fingerprint(before.raster.path) + fingerprint(after.raster.path)
+
+    @classmethod
+    def open(
+        cls,
+        before: str,
+        after: str,
+        *,
+        bands_before: Bands = None,
+        bands_after: Bands = None,
+        align: Align = "auto",
+        grid: GridChoice = "before",
+        window: Window | None = None,
+        shift: tuple[float, float] = (0.0, 0.0),
+        allow_remote: bool = False,
+        reporter: Reporter | None = None,
+    ) -> Pair:
+        """Opens two rasters as one source.
+
+        Args:
+            before: path of the first date, as GDAL takes it.
+            after: path of the second date.
+            bands_before: numbers or descriptions; None: all apart from alpha.
+            bands_after: as `bands_before`.
+            align: "strict" refuses grids that differ; "auto" and "register" resample (a residual shift is estimated by
+                the caller and removed with `with_shift`).
+            grid: whose grid is the common one.
+            window: part of the common grid to which reading is limited.
+            shift: (rows, cols) in pixels of the common grid by which AFTER's content lies too far down and to the
+                right; it is removed in reading.
+            allow_remote: a local VRT may name remote sources.
+            reporter: takes notes and warnings, and stops reading when the job is cancelled.
+
+        Raises:
+            InputError: a subclass says which date cannot be used and why.
+            BandNumberError: a selected band is not there.
+        """
+        reporter = reporter or Reporter()
+        first = Date("before", inspect(before, "before", allow_remote=allow_remote), bands_before)
+        second = Date("after", inspect(after, "after", allow_remote=allow_remote), bands_after)
+        grids = first.raster.grid, second.raster.grid
+        notes = [geometry.check_crs_presence(*grids)]
+        if align == "strict":
+            geometry.check_strict(*grids)
+        mapping = geometry.pixel_mapping(*grids)
+        overlap = geometry.common_window(grids[0], mapping, grids[1])
+        if overlap.pixels == 0:
+            raise geometry.no_overlap(*grids)
+        ratio = geometry.linear_ratio(grids[0], mapping, overlap)
+        notes.append(geometry.check_ratio(ratio))
+        chosen = grids[1] if grid == "after" or (grid == "finer" and ratio > 1.001) else grids[0]
+        pair = cls(first, second, chosen, shift, align, reporter)
+        if pair.overlap < 0.01:
+            notes.append(f"the dates share only {pair.overlap:.2%} of the output grid; the rest will be nodata")
+        warnings = tuple(note for note in notes if note)
+        for text in (*warnings, *pair.notes):
+            reporter.warning(text)
+        pair.notes = warnings + pair.notes
+        if pair.alignment.kind != "same":
+            reporter.info(pair.alignment.text)
+        if window is not None:
+            pair.limit(window)
+        return pair
+
+    def with_shift(self, shift: tuple[float, float]) -> Pair:
+        """The same pair with a residual displacement (rows, cols) of AFTER removed; takes over this pair's files."""
+        moved = Pair(self._before, self._after, self.grid, shift, self._align, self._reporter)
+        moved.notes, moved._fingerprints = self.notes, self._fingerprints
+        moved.limit(self.window)
+        return moved
+
+    def limit(self, window: Window) -> None:
+        """Narrows what is read to a part of the grid.
+
+        Raises:
+            AoiError: the part has no pixel in common with the two dates.
+        """
+        common = self.window.intersect(window)
+        if common.pixels == 0:
+            raise AoiError("the area to compute lies outside the ground that BEFORE and AFTER share")
+        self.window = common
+
+    def read(self, window: Window) -> PixelBlock:
+        """Both dates in any window of the grid; what lies outside a raster is not valid."""
+        block, validities, tasks = self._job(window)
+        for task in tasks:
+            task()
+        return _joined(block, validities)
+
+    def strips(self, workers: int = 2, start_row: int | None = None) -> Iterator[PixelBlock]:
+        """Full-width strips of `window` in row order, read ahead by threads; borders are fixed on the grid.
+
+        Args:
+            workers: threads that decode and resample; at least 1.
+            start_row: leave out the strips that end at or above this row of the grid.
+
+        Raises:
+            CorruptBlockError: a block of a file cannot be decoded.
+            Cancelled: the reporter's job was stopped.
+        """
+        if workers < 1:
+            raise UsageError(f"--workers {workers}: at least one thread must read")
+        first = self.window.row if start_row is None else start_row
+        windows = [strip for strip in self.window.split(self.strip_rows) if strip.row_stop > first]
+        if not windows:
+            return
+        pixel_bytes = self._before.reader.pixel_bytes + self._after.reader.pixel_bytes
+        ahead = 1 if windows[0].pixels * pixel_bytes > WIDE_STRIP_BYTES else 2
+        for date in (self._before, self._after):
+            date.budget([windows[0], windows[len(windows) // 2], windows[-1]], ahead)
+
+        def jobs() -> Iterator[tuple[tuple[PixelBlock, tuple[Array, Array]], list[Callable[[], None]]]]:
+            for strip in windows:
+                block, validities, tasks = self._job(strip)
+                yield (block, validities), tasks
+
+        for block, validities in read_ahead(jobs(), workers, ahead, self._reporter.check):
+            yield _joined(block, validities)
+
+    def check_unchanged(self) -> None:
+        """Compares the files with what they were when the pair was opened.
+
+        Raises:
+            ChangedError: naming the first file that was replaced, altered or removed.
+        """
+        now = {item[0]: item for item in fingerprint(self._before.raster.path) + fingerprint(self._after.raster.path)}
+        for item in self._fingerprints:
+            if now.get(item[0]) != item:
+                raise ChangedError(f"{item[0]} was changed while it was being read; run again on the new file")
+
+    def close(self) -> None:
+        """Closes both rasters."""
+        self._before.reader.close()
+        self._after.reader.close()
+
+    def __enter__(self) -> Pair:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _job(self, window: Window) -> tuple[PixelBlock, tuple[Array, Array], list[Callable[[], None]]]:
+        arrays, validities, tasks = [], [], []
+        for date in (self._before, self._after):
+            pixels = np.zeros((date.info.count, window.height, window.width), date.info.dtype)
+            valid = np.zeros((window.height, window.width), bool)
+            arrays.append(pixels)
+            validities.append(valid)
+            tasks += date.tasks(window, pixels, valid)
+        return PixelBlock(window, arrays[0], arrays[1], validities[0]), (validities[0], validities[1]), tasks
+
+    def _describe(self, shift: tuple[float, float]) -> Alignment:
+        moved = [date.role for date in (self._before, self._after) if date.offset is None]
+        grids = self._before.raster.grid, self._after.raster.grid
+        kind: Kind = "same"
+        if moved:
+            kind = "resampled" if geometry.same_crs(*grids) else "warped"
+        resampled = " and ".join(moved)
+        return Alignment(
+            kind, resampled, shift, geometry.describe(kind, resampled.upper().replace("AND", "and"), shift, *grids)
+        )
+
+
+def _joined(block: PixelBlock, validities: tuple[Array, Array]) -> PixelBlock:
+    return replace(block, valid=validities[0] & validities[1])

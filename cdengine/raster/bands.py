@@ -1,0 +1,136 @@
+"""Which bands of a raster are used: by number or by description, the alpha band apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window as RasterioWindow
+
+from cdengine.errors import BandNumberError, BandsError, DtypeError
+
+_RGB = ("red", "green", "blue")
+
+
+def listing(dataset: Any) -> str:
+    """The raster's bands for a message: ``1 (B02), 2 (B03), 3``; long lists are cut."""
+    names = band_names(dataset)
+    shown = [f"{number} ({name})" if name else str(number) for number, name in enumerate(names, 1)]
+    return ", ".join(shown[:16]) + (f", … {len(shown)}" if len(shown) > 16 else "")
+
+
+def band_names(dataset: Any) -> tuple[str, ...]:
+    """Descriptions of all bands; a colour interpretation stands in where there is none ("" for grey and undefined)."""
+    telling = {ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha}
+    # zip stops at the shorter: some drivers report fewer colour interpretations than bands
+    colours = list(dataset.colorinterp) + [ColorInterp.undefined] * dataset.count
+    return tuple(
+        text or (colour.name if colour in telling else "")
+        for text, colour in zip(dataset.descriptions, colours, strict=False)
+    )
+
+
+def alpha_band(dataset: Any) -> int | None:
+    """The 1-based number of the band that says which pixels count, or None.
+
+    A band tagged as alpha is one, unless the file declares nodata as well and the band's values vary: then the tag is a
+    leftover of a fourth band (RGB + near infrared written as RGBA). An untagged, unnamed last band of whole numbers
+    that holds nothing but 0 and the type's maximum is one too. "Values" are those of three blocks.
+    """
+    tagged = [i for i, colour in enumerate(dataset.colorinterp, 1) if colour == ColorInterp.alpha]
+    if tagged:
+        number = int(tagged[-1])
+        declared = any(value is not None for value in dataset.nodatavals)
+        return number if not declared or _looks_binary(dataset, number) else None
+    last = dataset.count
+    plain = last > 1 and dataset.colorinterp[last - 1] == ColorInterp.undefined and not dataset.descriptions[last - 1]
+    return last if plain and np.dtype(dataset.dtypes[last - 1]).kind in "ui" and _looks_binary(dataset, last) else None
+
+
+def _looks_binary(dataset: Any, number: int) -> bool:
+    dtype = np.dtype(dataset.dtypes[number - 1])
+    if dtype.kind not in "ui":
+        return False
+    height, width = (min(512, side) for side in dataset.block_shapes[number - 1])
+    top = np.iinfo(dtype).max
+    seen_top = False
+    for share in (0.5, 0.1, 0.9):
+        row = int((dataset.height - 1) * share) // height * height
+        col = int((dataset.width - 1) * share) // width * width
+        window = RasterioWindow(col, row, min(width, dataset.width - col), min(height, dataset.height - row))
+        values = dataset.read(number, window=window)
+        if not np.isin(values, (0, top)).all():
+            return False
+        seen_top = seen_top or bool((values == top).any())
+    return seen_top
+
+
+def select(dataset: Any, wanted: str | Sequence[int | str] | None, label: str) -> tuple[int, ...]:
+    """Resolves the user's choice of bands.
+
+    Args:
+        dataset: an open raster.
+        wanted: "4,3,2" or "red,green,blue" or a sequence of numbers and names; None: all bands apart from alpha.
+        label: how a message names the raster, e.g. "BEFORE (t1.tif)".
+
+    Raises:
+        BandNumberError: a number or name is not among the bands.
+        DtypeError: the only band is an index into a colour table.
+    """
+    if wanted is None:
+        alpha = alpha_band(dataset)
+        numbers = tuple(n for n in range(1, dataset.count + 1) if n != alpha)
+        if not numbers:
+            raise BandsError(f"{label}: the only band is alpha; give a raster with image bands")
+    else:
+        items = wanted.split(",") if isinstance(wanted, str) else list(wanted)
+        numbers = tuple(_number(dataset, item, label) for item in items)
+        if not numbers:
+            raise BandNumberError(f"{label}: no band chosen; bands are {listing(dataset)}")
+    for number in numbers:
+        if dataset.colorinterp[number - 1] == ColorInterp.palette:
+            raise DtypeError(
+                f"{label}: band {number} holds colour-table indices, which are no measurements; "
+                "expand it first: gdal_translate -expand rgb IN OUT"
+            )
+    return numbers
+
+
+def _number(dataset: Any, item: int | str, label: str) -> int:
+    text = str(item).strip()
+    names = [name.casefold() for name in band_names(dataset)]
+    if text and text.casefold() in names:
+        return names.index(text.casefold()) + 1
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= dataset.count:
+        return int(text)
+    raise BandNumberError(f"{label}: no band {text!r}; bands are {listing(dataset)}")
+
+
+def check_counts(before: int, after: int, expected: int | None = None) -> None:
+    """Refuses a pair whose dates have different numbers of bands, or another number than a model takes.
+
+    Raises:
+        BandsError: with the option that chooses bands.
+    """
+    if before != after:
+        raise BandsError(
+            f"BEFORE has {before} band(s) and AFTER {after}; choose the same ones with --bands-before and --bands-after"
+        )
+    if expected is not None and before != expected:
+        raise BandsError(
+            f"the model takes {expected} band(s) and the rasters give {before}; choose with --bands-before "
+            "and --bands-after"
+        )
+
+
+def rgb_bands(dataset: Any) -> tuple[int, int, int] | None:
+    """The bands to show a trained RGB model: those named red, green, blue, or the only three; else None."""
+    names = [name.casefold() for name in band_names(dataset)]
+    if all(name in names for name in _RGB):
+        red, green, blue = (names.index(name) + 1 for name in _RGB)
+        return red, green, blue
+    alpha = alpha_band(dataset)
+    others = [n for n in range(1, dataset.count + 1) if n != alpha]
+    return (others[0], others[1], others[2]) if len(others) == 3 else None
