@@ -1,0 +1,85 @@
+"""Test-time augmentation round any detector: the mean over mirrored and turned views of each tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cdengine.events import Reporter
+from cdengine.inference.detector import Detector
+from cdengine.raster.pair import PixelSource
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class View:
+    """One symmetry of the square: first transposed or not, then mirrored along rows and columns or not."""
+
+    transpose: bool
+    flip_rows: bool
+    flip_cols: bool
+
+    def apply(self, array: Array) -> Array:
+        """The view of (..., H, W), without a copy."""
+        turned = np.swapaxes(array, -1, -2) if self.transpose else array
+        return self._flip(turned)
+
+    def undo(self, array: Array) -> Array:
+        """Brings a result back to where its pixels belong."""
+        unflipped = self._flip(array)
+        return np.swapaxes(unflipped, -1, -2) if self.transpose else unflipped
+
+    def _flip(self, array: Array) -> Array:
+        rows = slice(None, None, -1 if self.flip_rows else 1)
+        cols = slice(None, None, -1 if self.flip_cols else 1)
+        return array[..., rows, cols]
+
+
+_FLIPS = tuple(View(False, rows, cols) for rows in (False, True) for cols in (False, True))
+VIEWS: dict[str, tuple[View, ...]] = {
+    "flip": _FLIPS,
+    "d4": _FLIPS + tuple(View(True, view.flip_rows, view.flip_cols) for view in _FLIPS),
+}
+
+
+class Augmented:
+    """Averages a detector's probabilities over 4 (`flip`) or 8 (`d4`) views of the tile.
+
+    Attributes:
+        name, classes, margin, tile, batch, concurrency: of the detector inside.
+    """
+
+    def __init__(self, detector: Detector, mode: str) -> None:
+        """Wraps `detector`; `mode` is a key of `VIEWS`."""
+        self._detector, self._mode, self._views = detector, mode, VIEWS[mode]
+        self.name, self.classes, self.margin = detector.name, detector.classes, detector.margin
+        for name in ("tile", "batch", "concurrency"):
+            if hasattr(detector, name):
+                setattr(self, name, getattr(detector, name))
+
+    @property
+    def threshold(self) -> float:
+        """The detector's own."""
+        return self._detector.threshold
+
+    def prepare(self, source: PixelSource, reporter: Reporter) -> None:
+        """Prepares the detector."""
+        self._detector.prepare(source, reporter)
+
+    def predict(self, before: Array, after: Array, valid: Array) -> Array:
+        """Mean over the views; shapes as in `Detector.predict`."""
+        total: Array | None = None
+        for view in self._views:
+            turned = (np.ascontiguousarray(view.apply(array)) for array in (before, after, valid))
+            probability = view.undo(self._detector.predict(*turned))
+            # float64, so that the order of the views does not show in the float32 result
+            total = probability.astype(np.float64) if total is None else np.add(total, probability, out=total)
+        assert total is not None
+        return (total / len(self._views)).astype(np.float32)
+
+    def describe(self) -> dict[str, str | float]:
+        """The detector's facts, and the augmentation."""
+        return {**self._detector.describe(), "tta": self._mode}

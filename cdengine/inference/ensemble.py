@@ -1,0 +1,82 @@
+"""Several detectors as one: the mean of their probabilities. Knows nothing of what its members are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cdengine.errors import ModelTaskError
+from cdengine.events import Reporter
+from cdengine.inference.detector import Detector
+from cdengine.raster.pair import PixelSource
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Ensemble:
+    """The unweighted mean of detectors that tell the same classes; training-free methods may be among them.
+
+    Attributes:
+        name: the members' names joined by "+".
+        classes: of every member.
+        margin: the largest of the members'.
+        tile: the largest that a member prefers; None where none does.
+    """
+
+    def __init__(self, members: Sequence[Detector]) -> None:
+        """Takes at least one member.
+
+        Raises:
+            ModelTaskError: members tell different classes.
+        """
+        first = members[0]
+        for member in members[1:]:
+            if member.classes != first.classes:
+                raise ModelTaskError(
+                    f"an ensemble needs members of the same classes: {first.name} tells {_said(first)}, "
+                    f"{member.name} tells {_said(member)}"
+                )
+        self._members = tuple(members)
+        self.name = "+".join(member.name for member in members)
+        self.classes = first.classes
+        self.margin = max(member.margin for member in members)
+        self.tile: int | None = max((getattr(member, "tile", None) or 0 for member in members), default=0) or None
+        self._adopt("batch", "concurrency")
+
+    def _adopt(self, *names: str) -> None:
+        """The least of what members say; not set where none says anything, so that the runner's default holds."""
+        for name in names:
+            values = [value for member in self._members if (value := getattr(member, name, None)) is not None]
+            if values:
+                setattr(self, name, min(values))
+
+    @property
+    def threshold(self) -> float:
+        """Mean of the members' thresholds."""
+        return float(np.mean([member.threshold for member in self._members]))
+
+    def prepare(self, source: PixelSource, reporter: Reporter) -> None:
+        """Prepares every member in turn."""
+        for member in self._members:
+            member.prepare(source, reporter)
+
+    def predict(self, before: Array, after: Array, valid: Array) -> Array:
+        """Mean of the members' probabilities; shapes as in `Detector.predict`."""
+        total = self._members[0].predict(before, after, valid).astype(np.float64)
+        for member in self._members[1:]:
+            total += member.predict(before, after, valid)
+        return (total / len(self._members)).astype(np.float32)
+
+    def describe(self) -> dict[str, str | float]:
+        """Every member's facts behind the member's name, and how many there are."""
+        facts: dict[str, str | float] = {"members": float(len(self._members))}
+        for number, member in enumerate(self._members, 1):
+            facts[f"member_{number}"] = member.name
+            facts |= {f"member_{number}_{key}": value for key, value in member.describe().items()}
+        return facts
+
+
+def _said(detector: Detector) -> str:
+    return ", ".join(detector.classes) if detector.classes else "change only"
