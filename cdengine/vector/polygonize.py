@@ -282,7 +282,7 @@ def _corners(padded: Array, begin: Array, at: Array, row: int) -> tuple[Array, A
     north, south, west, east = nw == ne, sw == se, nw == sw, ne == se
     main, anti = nw == se, ne == sw
     runs, corners = [], []
-    # (value, equals its neighbours in the row, in the column, opposite pixel, offset of the pixel, on the main diagonal)
+    # (value, equals its neighbour in the row, in the column, the opposite pixel, offset, whether on the main diagonal)
     for value, in_row, in_column, opposite, offset, diagonal in (
         (nw, north, west, main, -1, True),
         (ne, north, east, anti, 0, False),

@@ -77,7 +77,7 @@ def trace(region: Array, corner: Array, regions: int) -> tuple[Array, Array]:
 def _vertical_partner(
     key: Array, horizontal: Array, owner: Array, row: Array, col: Array, row_bits: int, col_bits: int
 ) -> Array:
-    """For each corner in row order the other end of its vertical edge. (Of its horizontal edge it is `i ^ 1`.)"""
+    """For each corner in row order, the other end of its vertical edge (that of its horizontal edge is `i ^ 1`)."""
     # Of two equal corners the first ends the edge on the left, the second begins the edge on the right. With pixels
     # NW and SE in the region (horizontal), the ring on the left goes on below, round the background pixel SW.
     below = np.zeros(len(key), dtype=np.int64)
