@@ -1,0 +1,280 @@
+"""What every algorithm shares: fields → Processing parameters → engine command, events → feedback, errors → exceptions."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from qgis.core import (
+    QgsApplication,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsRasterLayer,
+)
+from qgis.PyQt.QtCore import QCoreApplication
+from qgis.PyQt.QtGui import QIcon
+
+from .. import settings, styling
+from ..engine import locate, process
+from ..engine.events import Result
+from . import checks, fields, sources
+from .narrator import Narrator
+
+DOCS = "https://github.com/cdengine/cdengine/blob/main/docs/qgis.md"
+
+
+class EngineAlgorithm(QgsProcessingAlgorithm):
+    """An algorithm that is one engine command. Subclasses are descriptions: class attributes and fields.
+
+    Nothing of a run is kept on the registry's instance: Processing works on copies made by `createInstance`.
+    """
+
+    ID: ClassVar[str]
+    TITLE: ClassVar[str]
+    COMMAND: ClassVar[str]
+    SUMMARY: ClassVar[str]
+    HELP: ClassVar[Sequence[str]] = ()
+    TAGS: ClassVar[Sequence[str]] = ()
+    ICON: ClassVar[str] = "provider.svg"
+    GROUP: ClassVar[Tuple[str, str]] = ("changes", "Changes")
+    FIELDS: ClassVar[Sequence[fields.Field]] = ()
+    # output name → (label, name in the engine's stats)
+    NUMBERS: ClassVar[Mapping[str, Tuple[str, str]]] = {}
+    STAGES: ClassVar[Mapping[str, float]] = {}
+    TITLES: ClassVar[Mapping[str, str]] = {}
+
+    # ------------------------------------------------------------ identity
+    def createInstance(self) -> QgsProcessingAlgorithm:  # noqa: N802
+        """A fresh copy."""
+        return type(self)()
+
+    def name(self) -> str:
+        """Stable id."""
+        return self.ID
+
+    def displayName(self) -> str:  # noqa: N802
+        """What the toolbox shows."""
+        return self.tr(self.TITLE)
+
+    def group(self) -> str:
+        """Toolbox group."""
+        return self.tr(self.GROUP[1])
+
+    def groupId(self) -> str:  # noqa: N802
+        """Stable id of the group."""
+        return self.GROUP[0]
+
+    def tags(self) -> List[str]:
+        """Words that the toolbox's search finds it by."""
+        return [*self.TAGS, "change", "detection", "difference", "before", "after", "remote sensing"]
+
+    def icon(self) -> QIcon:
+        """Toolbox icon."""
+        return QIcon(settings.resource("icons", self.ICON))
+
+    def svgIconPath(self) -> str:  # noqa: N802
+        """The icon in the modeler."""
+        return settings.resource("icons", self.ICON)
+
+    def shortDescription(self) -> str:  # noqa: N802
+        """One sentence."""
+        return self.tr(self.SUMMARY)
+
+    def shortHelpString(self) -> str:  # noqa: N802
+        """Help beside the dialog; plain text in a terminal, where tags would be shown as they are."""
+        paragraphs = [self.tr(self.SUMMARY), *(self.tr(text) for text in self.HELP)]
+        if QgsApplication.platform() == "qgis_process":
+            return "\n\n".join(paragraphs)
+        return "".join(f"<p>{text}</p>" for text in paragraphs)
+
+    def helpUrl(self) -> str:  # noqa: N802
+        """The user guide."""
+        return f"{DOCS}#{self.ID}"
+
+    def tr(self, text: str) -> str:
+        """Translates a text of the user interface."""
+        return QCoreApplication.translate("cdengine", text)
+
+    # ------------------------------------------------------------ parameters
+    def initAlgorithm(self, configuration: Optional[Dict[str, Any]] = None) -> None:  # noqa: N802
+        """Declares parameters and outputs."""
+        for field in self.FIELDS:
+            self.addParameter(field.definition())
+        for name, (label, _) in self.NUMBERS.items():
+            self.addOutput(QgsProcessingOutputNumber(name, self.tr(label)))
+
+    def canExecute(self) -> Tuple[bool, str]:  # noqa: N802
+        """Whether an engine is named at all; asked whenever the toolbox shows the algorithm, so nothing is started."""
+        try:
+            settings.surroundings().find()
+        except locate.EngineMissing as error:
+            return False, str(error)
+        return True, ""
+
+    def checkParameterValues(  # noqa: N802
+        self, parameters: Dict[str, Any], context: QgsProcessingContext
+    ) -> Tuple[bool, str]:
+        """Everything that can be said before the run: the engine, then QGIS's checks, then ours across parameters."""
+        possible, reason = self.canExecute()  # qgis_process and processing.run of 3.22 do not ask it themselves
+        if not possible:
+            return False, reason
+        parameters = self.with_virtual_layers(parameters, context)
+        good, message = super().checkParameterValues(parameters, context)
+        if not good:
+            return False, message
+        message = self.problem(fields.Call(self, parameters, context))
+        return (False, message) if message else (True, "")
+
+    def problem(self, call: fields.Call) -> str:
+        """What is wrong with the parameters together; empty for nothing. Subclasses add to it."""
+        return checks.rasters(call, self.FIELDS) or checks.outputs(call, self.FIELDS)
+
+    def with_virtual_layers(self, parameters: Dict[str, Any], context: QgsProcessingContext) -> Dict[str, Any]:
+        """The parameters with /vsi… paths as layers: QGIS 3.22 takes such a path for a missing file."""
+        replaced = dict(parameters)
+        for field in self.FIELDS:
+            path = parameters.get(field.name)
+            if isinstance(field, fields.Raster) and sources.is_virtual(path):
+                layer = QgsRasterLayer(str(path), field.label)
+                if layer.isValid():
+                    context.temporaryLayerStore().addMapLayer(layer)
+                    replaced[field.name] = layer.id()
+        return replaced
+
+    # ------------------------------------------------------------ the run
+    def prepareAlgorithm(  # noqa: N802
+        self, parameters: Dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> bool:
+        """On the main thread: layers become paths, settings are read; the run itself touches neither."""
+        # A child of a model is not asked checkParameterValues, so the checks that a run depends on are made again.
+        call = fields.Call(self, self.with_virtual_layers(parameters, context), context, feedback)
+        message = self.problem(call)
+        if message:
+            raise QgsProcessingException(message)
+        self._surroundings = settings.surroundings()
+        self._outputs = self.destinations(call)
+        self._arguments = self.arguments(call, self._outputs)
+        self._title = self.layer_title(call)
+        self._dressers = styling.dressers(self._outputs)
+        return True
+
+    def arguments(self, call: fields.Call, outputs: Mapping[str, str]) -> List[str]:
+        """The command and its options."""
+        named: List[str] = []
+        positional: List[str] = []
+        for field in self.FIELDS:
+            if isinstance(field, fields.Output):
+                words = [field.option, outputs[field.name]] if field.name in outputs else []
+            else:
+                words = field.argv(call)
+            (named if field.option else positional).extend(words)
+        return [self.COMMAND, *positional, *named, "--overwrite"]
+
+    def destinations(self, call: fields.Call) -> Dict[str, str]:
+        """Output parameter → path, for those that are wanted; their folders are made."""
+        found: Dict[str, str] = {}
+        for field in self.FIELDS:
+            if isinstance(field, fields.Output):
+                path = field.value(call)
+                if path is not None:
+                    make_folder(os.path.dirname(path))
+                    found[field.name] = path
+        return found
+
+    def layer_title(self, call: fields.Call) -> str:
+        """What tells this run's layers from another's; empty where nothing does."""
+        names = []
+        for field in self.FIELDS:
+            if isinstance(field, fields.Raster) and field.name in ("BEFORE", "AFTER"):
+                layer = self.parameterAsRasterLayer(call.parameters, field.name, call.context)
+                names.append(layer.name() if layer is not None else "")
+        return " → ".join(names) if len(names) == 2 and all(names) else ""
+
+    def processAlgorithm(  # noqa: N802
+        self, parameters: Dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> Dict[str, Any]:
+        """Runs the engine, on whatever thread Processing chose; styles and names what came out."""
+        python = self.ready_engine(feedback)
+        result = self.run_engine(python, self._arguments, feedback)
+        answer: Dict[str, Any] = dict(self._outputs)
+        for name, (_, stat) in self.NUMBERS.items():
+            answer[name] = result.stats.get(stat)
+        self.dress(context)
+        return answer
+
+    def dress(self, context: QgsProcessingContext) -> None:
+        """Gives layers their looks: a style file beside each, and a name where Processing is going to load it."""
+        for field in self.FIELDS:
+            if isinstance(field, fields.Output) and field.style and field.name in self._outputs:
+                name = self.tr(field.label) + (f": {self._title}" if self._title else "")
+                styling.dress(self._outputs[field.name], field.style, name, context, self._dressers[field.name])
+
+    def ready_engine(self, feedback: QgsProcessingFeedback) -> str:
+        """The interpreter, once it has answered.
+
+        Raises:
+            QgsProcessingException: no engine, with what to do.
+        """
+        here = self._surroundings
+        feedback.setProgressText(self.tr("Starting the engine"))
+        try:
+            engine = here.find()
+            report = locate.probe(engine, here.variables, here.cache, feedback.isCanceled)
+        except locate.EngineMissing as error:
+            raise QgsProcessingException(str(error)) from error
+        except process.EngineCancelled as error:
+            raise QgsProcessingException(cancelled_text()) from error
+        feedback.pushDebugInfo(f"{engine.python} ({engine.origin})")
+        for problem in report.problems:
+            feedback.pushWarning(f"The engine reports {problem}")
+        return engine.python
+
+    def run_engine(self, python: str, arguments: Sequence[str], feedback: QgsProcessingFeedback) -> Result:
+        """One engine process from start to end.
+
+        Raises:
+            QgsProcessingException: with the engine's own message, or that it was cancelled.
+        """
+        command = [python, "-m", "cdengine", *arguments, "--progress", "json", "--cancel-on-stdin-close"]
+        feedback.pushCommandInfo(" ".join(command))
+        narrator = Narrator(feedback, self.STAGES, self.TITLES)
+        try:
+            result = process.run(
+                command, self._surroundings.variables, narrator, feedback.isCanceled, feedback.pushConsoleInfo
+            )
+        except process.EngineCancelled as error:
+            raise QgsProcessingException(cancelled_text()) from error
+        except process.EngineFailed as error:
+            raise EngineError(str(error), error.exit_code) from error
+        narrator.finish()
+        return result
+
+
+class EngineError(QgsProcessingException):
+    """The engine's message, with its exit code for callers that decide by it."""
+
+    def __init__(self, message: str, exit_code: Optional[int]) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def cancelled_text() -> str:
+    """What a cancelled run says. It has to be an error: qgis_process reports success otherwise."""
+    return QCoreApplication.translate("cdengine", "Cancelled; no output was written.")
+
+
+def make_folder(path: str) -> None:
+    """Makes an output's folder, as QGIS does for its own outputs.
+
+    Raises:
+        QgsProcessingException: it cannot be made.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise QgsProcessingException(
+            f"The output folder {path} cannot be made ({error.strerror}): choose another one."
+        ) from error

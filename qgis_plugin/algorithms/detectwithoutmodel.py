@@ -1,0 +1,46 @@
+"""`cdengine:detectwithoutmodel`: the main job by statistics of the two images alone."""
+
+from __future__ import annotations
+
+from . import checks, fields, shared
+from .base import EngineAlgorithm
+
+
+class DetectWithoutModel(EngineAlgorithm):
+    """As detect, with a method in place of a model."""
+
+    ID = "detectwithoutmodel"
+    TITLE = "Detect changes without a model"
+    COMMAND = "detect"
+    ICON = "nomodel.svg"
+    SUMMARY = "Finds what changed between two images by their statistics alone: no training, any bands, any sensor."
+    HELP = (
+        "These methods find every difference in the pixels, season and light included. With fewer and larger changes "
+        "of interest, a smallest polygon of some hundred square metres helps.",
+        "The threshold is found from the images unless you give one. The probability is 0.5 at the threshold.",
+        "Radar images: log-ratio. Multispectral images: irmad.",
+    )
+    TAGS = ("irmad", "mad", "cva", "pca", "sfa", "log-ratio", "sar", "radar", "unsupervised", "statistics")
+    FIELDS = (
+        shared.BEFORE,
+        shared.AFTER,
+        shared.METHOD,
+        shared.MIN_AREA,
+        *shared.COMPUTING,
+        *shared.TILING,
+        shared.SIMPLIFY,
+        shared.FILL_HOLES,
+        *shared.WRITING,
+        shared.CHANGE,
+        shared.POLYGONS,
+        shared.PROBABILITY,
+        shared.REPORT,
+        shared.QUICKLOOK,
+    )
+    NUMBERS = shared.NUMBERS
+    STAGES = shared.STAGES
+    TITLES = shared.TITLES
+
+    def problem(self, call: fields.Call) -> str:
+        """The pair, bands and tiles."""
+        return super().problem(call) or checks.pair(call) or checks.bands(call) or checks.tiles(call)

@@ -1,0 +1,101 @@
+"""The engine's events, told to Processing: one bar over all stages, stage names and time left, log lines."""
+
+from __future__ import annotations
+
+import time
+from typing import Dict, List, Mapping, Optional
+
+from qgis.core import QgsProcessingFeedback
+
+from ..engine import events
+
+# The dialog writes every progress text to its log, so time left is said now and then, not at every event.
+REMIND_S = 10.0
+
+
+class Narrator:
+    """Turns the events of one engine run into calls of a feedback.
+
+    Args:
+        feedback: Processing's.
+        weights: share of the whole that each stage is expected to take; only their ratios count.
+        titles: what the user reads in place of a stage's name.
+    """
+
+    def __init__(
+        self,
+        feedback: QgsProcessingFeedback,
+        weights: Mapping[str, float],
+        titles: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        self._feedback = feedback
+        self._weights: Dict[str, float] = dict(weights)
+        self._titles = dict(titles or {})
+        self._order: List[str] = list(weights)
+        self._current: Optional[str] = None
+        self._percent = 0.0
+        self._said_at = 0.0
+
+    def __call__(self, event: events.Event) -> None:
+        """Passes one event on."""
+        if isinstance(event, events.Progress):
+            self._progress(event)
+        elif isinstance(event, events.Log):
+            if event.level == "warning":
+                self._feedback.pushWarning(event.message)
+            else:
+                self._feedback.pushInfo(event.message)
+        elif isinstance(event, events.Start):
+            device = f"{event.device} ({event.device_name})" if event.device_name else event.device
+            self._feedback.pushInfo(f"Engine {event.version}" + (f" on {device}" if device else ""))
+
+    def finish(self) -> None:
+        """Fills the bar."""
+        self._feedback.setProgress(100.0)
+
+    def _progress(self, event: events.Progress) -> None:
+        fraction = min(max(event.done / event.total, 0.0), 1.0) if event.total > 0 else 0.0
+        now = time.monotonic()
+        new = event.stage != self._current
+        if new:
+            self._enter(event.stage)
+        self._percent = max(self._percent, self._overall(event.stage, fraction))
+        self._feedback.setProgress(self._percent)
+        if new or (now - self._said_at >= REMIND_S and 0.0 < fraction < 1.0):
+            self._said_at = now
+            self._feedback.setProgressText(self._text(event, fraction))
+
+    def _overall(self, stage: str, fraction: float) -> float:
+        """Percent over all stages. A skipped stage counts as done once a later one has begun."""
+        place = self._order.index(stage)
+        done = sum(self._weights[name] for name in self._order[:place])
+        return 100.0 * (done + self._weights[stage] * fraction) / sum(self._weights.values())
+
+    def _enter(self, stage: str) -> None:
+        """Makes room for a stage that was not foreseen: a small share, right after the stage before it."""
+        if stage not in self._weights:
+            place = 0 if self._current is None else self._order.index(self._current) + 1
+            self._weights[stage] = 0.05 * sum(self._weights.values()) or 1.0
+            self._order.insert(place, stage)
+        self._current = stage
+
+    def _text(self, event: events.Progress, fraction: float) -> str:
+        title = self._titles.get(event.stage, event.stage[:1].upper() + event.stage[1:].replace("-", " "))
+        if fraction <= 0.0:
+            return title
+        text = f"{title}: {100 * fraction:.0f} % of {_amount(event.total, event.unit)}"
+        return text + (f", {_duration(event.eta_s)} left" if event.eta_s is not None else "")
+
+
+def _amount(number: float, unit: str) -> str:
+    if unit == "px":
+        return f"{number / 1e6:,.1f} Mpx"
+    return f"{number:,.0f} {unit}".rstrip()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

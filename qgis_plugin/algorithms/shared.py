@@ -1,0 +1,274 @@
+"""Fields that several algorithms have: the pair, how it is computed, what comes out."""
+
+from __future__ import annotations
+
+from typing import List
+
+from . import fields
+
+METHODS = ("cva", "irmad", "pca-kmeans", "sfa", "log-ratio")
+MODEL_HELP = (
+    "default, the name of a model that comes with the engine, a training-free method "
+    f"({', '.join(METHODS)}), or a model file (.safetensors). default takes the shipped model for three-band imagery "
+    "and irmad for other bands."
+)
+
+BEFORE = fields.Raster(
+    "BEFORE", "Before", "The earlier image: any raster that GDAL opens. The outputs lie on its grid unless you choose another."
+)
+AFTER = fields.Raster(
+    "AFTER", "After", "The later image. It may differ in CRS, pixel size and extent; it is aligned while it is read."
+)
+MODEL = fields.Text("MODEL", "Model", MODEL_HELP, "--model", default="default", wrapper="widgets.ModelWidgetWrapper")
+METHOD = fields.Choice(
+    "METHOD",
+    "Method",
+    "irmad: iteratively reweighted multivariate alteration detection, for multispectral images and different light. "
+    "cva: change vector analysis, fast. sfa: slow feature analysis. pca-kmeans: for one to four bands, two clusters. "
+    "log-ratio: for radar intensities.",
+    "--model",
+    choices=METHODS,
+    default="irmad",
+)
+MIN_AREA = fields.Number(
+    "MIN_AREA",
+    "Smallest polygon (m²)",
+    "Changed areas smaller than this are left out of the polygons. Square pixels where the rasters have no CRS.",
+    "--min-area",
+    default=0.0,
+)
+SIMPLIFY = fields.Number(
+    "SIMPLIFY", "Simplify outlines by (m)", "Largest distance an outline may move. 0 keeps pixel edges.", "--simplify",
+    advanced=True, default=0.0,
+)  # fmt: skip
+FILL_HOLES = fields.Number(
+    "FILL_HOLES",
+    "Fill holes up to (m²)",
+    "Unchanged holes inside polygons, smaller than this, are filled.",
+    "--fill-holes",
+    advanced=True,
+    default=0.0,
+)
+THRESHOLD = fields.Number(
+    "THRESHOLD",
+    "Threshold of the change probability",
+    "Changed is where the probability is at least this. Empty: the model's own, or found from the images.",
+    "--threshold",
+    advanced=True,
+    optional=True,
+    most=1.0,
+)
+DEVICE = fields.Text(
+    "DEVICE",
+    "Device",
+    "auto, cpu, cuda, cuda:0, cuda:1, … or mps. auto takes a graphics card where there is one.",
+    "--device",
+    advanced=True,
+    default="auto",
+)
+
+COMPUTING: List[fields.Field] = [
+    fields.Bands(
+        "BANDS_BEFORE",
+        "Bands of Before",
+        "Which bands are compared, in the model's order (red, green, blue for the shipped one). Empty: all.",
+        "--bands-before",
+        advanced=True,
+        optional=True,
+        parent="BEFORE",
+    ),
+    fields.Bands(
+        "BANDS_AFTER",
+        "Bands of After",
+        "The corresponding bands of After, as many as of Before. Empty: all.",
+        "--bands-after",
+        advanced=True,
+        optional=True,
+        parent="AFTER",
+    ),
+    THRESHOLD,
+    fields.Polygons(
+        "AOI",
+        "Area of interest",
+        "Only inside these polygons; elsewhere the outputs are nodata. Selection and filter of the layer count.",
+        "--aoi",
+        advanced=True,
+        optional=True,
+    ),
+    fields.Choice(
+        "ALIGN",
+        "Alignment",
+        "auto: After is warped onto the common grid. strict: refuse grids that differ. "
+        "register: also estimate a residual shift between the images, and remove it.",
+        "--align",
+        advanced=True,
+        choices=("auto", "strict", "register"),
+        default="auto",
+    ),
+    fields.Choice(
+        "GRID",
+        "Grid of the outputs",
+        "Whose pixels the outputs have: before, after, or finer (the smaller pixel of the two).",
+        "--grid",
+        advanced=True,
+        choices=("before", "after", "finer"),
+        default="before",
+    ),
+    DEVICE,
+]
+
+TILING: List[fields.Field] = [
+    fields.Number(
+        "TILE",
+        "Tile size (pixels)",
+        "A multiple of 32. Smaller tiles need less memory. Empty: the model's own, or 512.",
+        "--tile",
+        advanced=True,
+        optional=True,
+        least=32,
+        most=8192,
+        whole=True,
+    ),
+    fields.Number(
+        "OVERLAP",
+        "Tile overlap (pixels)",
+        "How far neighbouring tiles overlap; they are blended there. Empty: what the model needs.",
+        "--overlap",
+        advanced=True,
+        optional=True,
+        whole=True,
+    ),
+    fields.Number(
+        "BATCH_SIZE",
+        "Tiles at a time",
+        "Empty: as many as memory allows.",
+        "--batch-size",
+        advanced=True,
+        optional=True,
+        least=1,
+        most=4096,
+        whole=True,
+    ),
+    fields.Number(
+        "WORKERS",
+        "Reading threads",
+        "Empty: one for each processor core, at most four.",
+        "--workers",
+        advanced=True,
+        optional=True,
+        least=1,
+        most=256,
+        whole=True,
+    ),
+]
+
+NETWORK: List[fields.Field] = [
+    fields.Choice(
+        "PRECISION",
+        "Arithmetic of the network",
+        "auto takes the fastest that is safe on the device. fp32 is the reference.",
+        "--precision",
+        advanced=True,
+        choices=("auto", "fp32", "bf16", "fp16"),
+        default="auto",
+    ),
+    fields.Choice(
+        "TTA",
+        "Test-time augmentation",
+        "Averages over flipped (4 views) or also rotated images (d4, 8 views): somewhat better, 4 or 8 times slower.",
+        "--tta",
+        advanced=True,
+        choices=("none", "flip", "d4"),
+        default="none",
+    ),
+    fields.Words(
+        "ENSEMBLE",
+        "Further models",
+        "Models (names or files, separated by semicolons) whose probabilities are averaged with the model's.",
+        "--ensemble",
+        advanced=True,
+        optional=True,
+    ),
+]
+
+WRITING: List[fields.Field] = [
+    fields.Choice(
+        "PROBABILITY_DTYPE",
+        "Type of the probability raster",
+        "float32 from 0 to 1, or uint8 from 0 to 200, a quarter of the size.",
+        "--probability-dtype",
+        advanced=True,
+        choices=("float32", "uint8"),
+        default="float32",
+    ),
+    fields.Switch("COG", "Write cloud-optimised GeoTIFFs", "For serving the rasters over the web.", "--cog", advanced=True),
+    fields.Switch(
+        "RESUME",
+        "Resume an interrupted run",
+        "Goes on where an earlier run with the same inputs, options and output files stopped. "
+        "Useless with temporary outputs.",
+        "--resume",
+        advanced=True,
+    ),
+]
+
+CHANGE = fields.RasterOutput("CHANGE", "Change", "0 unchanged, 1 changed, 255 nodata.", "--output", style="change")
+POLYGONS = fields.PolygonOutput(
+    "POLYGONS",
+    "Changed areas",
+    "Polygons with area in square metres and mean probability: GeoPackage, GeoJSON, FlatGeobuf or GeoParquet.",
+    "--polygons",
+    optional=True,
+    style="polygons",
+)
+PROBABILITY = fields.RasterOutput(
+    "PROBABILITY",
+    "Change probability",
+    "Probability of change for each pixel.",
+    "--probability",
+    optional=True,
+    created=False,
+    style="probability",
+)
+REPORT = fields.FileOutput(
+    "REPORT",
+    "Report",
+    "A web page with maps, areas, parameters and provenance.",
+    "--report",
+    advanced=True,
+    optional=True,
+    created=False,
+    suffixes=("html", "htm"),
+    filter="HTML (*.html)",
+)
+QUICKLOOK = fields.FileOutput(
+    "QUICKLOOK",
+    "Quick look",
+    "A picture of both dates, the probability and the outlined changes.",
+    "--quicklook",
+    advanced=True,
+    optional=True,
+    created=False,
+    suffixes=("png",),
+    filter="PNG (*.png)",
+)
+SEMANTIC: List[fields.Field] = [
+    fields.RasterOutput(
+        name, label, f"{text} For models with classes only.", option, advanced=True, optional=True, created=False,
+        style="classes",
+    )  # fmt: skip
+    for name, label, text, option in (
+        ("BEFORE_CLASSES", "Classes before", "Class of each pixel at the first date.", "--before-classes"),
+        ("AFTER_CLASSES", "Classes after", "Class of each pixel at the second date.", "--after-classes"),
+        ("TRANSITIONS", "Transitions", "What changed into what, 0 where nothing did.", "--transitions"),
+    )
+]
+
+NUMBERS = {
+    "CHANGED_AREA_M2": ("Changed area in square metres", "changed_area_m2"),
+    "CHANGED_PERCENT": ("Changed part of the compared area in percent", "changed_percent"),
+    "N_CHANGES": ("Number of changed areas", "n_changes"),
+    "THRESHOLD_USED": ("Threshold that was used", "threshold"),
+}
+STAGES = {"open": 1, "register": 4, "prepare": 15, "detect": 60, "write": 15, "polygons": 5}
+TITLES = {"open": "Opening the images", "detect": "Detecting changes"}

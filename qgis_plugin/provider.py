@@ -1,0 +1,71 @@
+"""The Processing provider: lists the algorithms and the shipped models, nothing else."""
+
+from __future__ import annotations
+
+import glob
+from typing import List
+
+from osgeo import ogr
+from qgis.core import Qgis, QgsMessageLog, QgsProcessingModelAlgorithm, QgsProcessingProvider
+from qgis.PyQt.QtGui import QIcon
+
+from . import settings
+from .algorithms.align import Align
+from .algorithms.detect import Detect
+from .algorithms.detectpairs import DetectPairs
+from .algorithms.detectwithoutmodel import DetectWithoutModel
+from .algorithms.installengine import InstallEngine
+from .algorithms.vectorize import Vectorize
+
+ALGORITHMS = (Detect, DetectWithoutModel, DetectPairs, Align, Vectorize, InstallEngine)
+
+
+class Provider(QgsProcessingProvider):
+    """Provider `cdengine`. Algorithms are there whether or not an engine is: models that use them must load."""
+
+    def id(self) -> str:
+        """Stable id."""
+        return "cdengine"
+
+    def name(self) -> str:
+        """What the toolbox shows."""
+        return "Change detection"
+
+    def icon(self) -> QIcon:
+        """Toolbox icon."""
+        return QIcon(self.svgIconPath())
+
+    def svgIconPath(self) -> str:  # noqa: N802
+        """The icon as a file."""
+        return settings.resource("icons", "provider.svg")
+
+    def supportsNonFileBasedOutput(self) -> bool:  # noqa: N802
+        """The engine writes files; memory layers and databases are not offered."""
+        return False
+
+    def supportedOutputRasterLayerExtensions(self) -> List[str]:  # noqa: N802
+        """File types of rasters, the default first."""
+        return ["tif"]
+
+    def supportedOutputVectorLayerExtensions(self) -> List[str]:  # noqa: N802
+        """File types of polygons, the default first."""
+        # The engine writes Parquet anywhere; only some builds of QGIS can load it afterwards.
+        return ["gpkg", "geojson", "fgb"] + (["parquet"] if ogr.GetDriverByName("Parquet") is not None else [])
+
+    def loadAlgorithms(self) -> None:  # noqa: N802
+        """Own algorithms first: the models refer to them."""
+        for algorithm in ALGORITHMS:
+            self.addAlgorithm(algorithm())
+        for path in sorted(glob.glob(settings.resource("modeler", "*.model3"))):
+            model = load_model(path)
+            if model is not None:
+                self.addAlgorithm(model)
+
+
+def load_model(path: str) -> "QgsProcessingModelAlgorithm | None":
+    """A shipped model, or None where this QGIS cannot read it: that is said in the log, and the rest still loads."""
+    model = QgsProcessingModelAlgorithm()
+    if model.fromFile(path):
+        return model
+    QgsMessageLog.logMessage(f"{path} cannot be read as a model", "Change detection", Qgis.MessageLevel.Warning)
+    return None

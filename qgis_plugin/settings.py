@@ -1,0 +1,56 @@
+"""Where the engine is, as this QGIS knows it: the setting, the profile's folder, the environment for the child."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Dict
+
+from qgis.core import QgsApplication, QgsSettings
+
+from .engine import environ, locate
+
+KEY = "cdengine/python"
+GROUP = "Change detection"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """All that a run must know of QGIS, read on the main thread and used on another."""
+
+    setting: str
+    managed: str
+    cache: str
+    variables: Dict[str, str]
+
+    def find(self) -> locate.Engine:
+        """The engine's interpreter.
+
+        Raises:
+            EngineMissing: with what to do about it.
+        """
+        return locate.find(self.setting, os.environ, self.managed)
+
+
+def surroundings() -> Surroundings:
+    """Reads the settings."""
+    # Per profile and outside the plugin's folder: an update of the plugin replaces that folder as a whole.
+    folder = os.path.join(QgsApplication.qgisSettingsDirPath(), "cdengine")
+    prefix = QgsApplication.prefixPath() if sys.platform in ("win32", "darwin") else ""
+    return Surroundings(
+        setting=str(QgsSettings().value(KEY, "") or ""),
+        managed=os.path.join(folder, "environments"),
+        cache=os.path.join(folder, "engines.json"),
+        variables=environ.clean(os.environ, prefix),
+    )
+
+
+def plugin_folder() -> str:
+    """Folder of this plugin's files."""
+    return os.path.dirname(os.path.abspath(__file__))
+
+
+def resource(*names: str) -> str:
+    """Path of a file that the plugin brings."""
+    return os.path.join(plugin_folder(), *names)

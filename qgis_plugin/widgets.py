@@ -1,0 +1,73 @@
+"""The dialog's box for a model: suggestions to pick from, free text, and a button for a file."""
+
+from __future__ import annotations
+
+from typing import List, Optional
+
+from processing.gui.wrappers import DIALOG_MODELER, WidgetWrapper
+from qgis.core import QgsProcessingOutputFile, QgsProcessingOutputString, QgsProcessingParameterFile
+from qgis.core import QgsProcessingParameterString
+from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
+
+from . import settings
+from .algorithms.shared import METHODS
+from .engine import locate
+
+
+class ModelWidgetWrapper(WidgetWrapper):
+    """For the parameter MODEL, in the dialog, the batch table and the modeler."""
+
+    def createWidget(self) -> QWidget:  # noqa: N802
+        """A combo box that takes free text, and a button that asks for a file."""
+        self._combo = QComboBox()
+        self._combo.setEditable(True)
+        self._combo.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        for name in suggestions():
+            self._combo.addItem(name, name)
+        if self.dialogType == DIALOG_MODELER:
+            for value in self.dialog.getAvailableValuesOfType(
+                [QgsProcessingParameterString, QgsProcessingParameterFile],
+                [QgsProcessingOutputString, QgsProcessingOutputFile],
+            ):
+                self._combo.addItem(self.dialog.resolveValueDescription(value), value)
+        self._combo.currentTextChanged.connect(lambda _: self.widgetValueHasChanged.emit(self))
+        button = QToolButton()
+        button.setText("…")
+        button.setToolTip(self.tr("Choose a model file"))
+        button.clicked.connect(self._choose)
+        widget = QWidget()
+        layout = QHBoxLayout(widget)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._combo, 1)
+        layout.addWidget(button)
+        return widget
+
+    def setValue(self, value: object) -> None:  # noqa: N802
+        """Shows a value."""
+        self.setComboValue(value, combobox=self._combo)
+
+    def value(self) -> object:
+        """What was chosen or typed; in the modeler possibly a reference to another value."""
+        return self.comboValue(combobox=self._combo)
+
+    def _choose(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self.widget, self.tr("Model file"), "", self.tr("Model files (*.safetensors)")
+        )
+        if path:
+            self._combo.setEditText(path)
+
+
+def suggestions() -> List[str]:
+    """default, the shipped models as far as they are known without starting the engine, and the methods."""
+    return ["default", *_shipped(), *METHODS]
+
+
+def _shipped() -> List[str]:
+    here = settings.surroundings()
+    try:
+        engine = here.find()
+    except locate.EngineMissing:
+        return []
+    known: Optional[List[str]] = locate.known_models(engine, here.cache)
+    return known or []
