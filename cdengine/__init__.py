@@ -1,3 +1,34 @@
-"""Remote-sensing change detection: two images of one place in, georeferenced change layers out."""
+"""Remote-sensing change detection: two images of one place in, georeferenced change layers out.
+
+    import cdengine
+    result = cdengine.detect("before.tif", "after.tif", "change.tif", polygons="changes.gpkg")
+    print(result.stats["changed_area_m2"])
+
+Importing this loads neither torch nor rasterio; the functions below load what they need when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from cdengine.inference.detect import detect
+    from cdengine.inference.result import DetectionResult
+    from cdengine.models.modelfile import load_model
+
+__all__ = ["DetectionResult", "__version__", "detect", "load_model"]
+
+_HOMES = {
+    "detect": "cdengine.inference.detect",
+    "DetectionResult": "cdengine.inference.result",
+    "load_model": "cdengine.models.modelfile",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cdengine' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

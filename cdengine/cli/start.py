@@ -38,7 +38,7 @@ def _device(requested: str | None) -> tuple[str, str]:
         chosen = choose_device(requested or "auto")
     except DeviceError:
         return str(requested), "absent"  # the command itself raises the error, after `start`
-    return chosen.name, chosen.label
+    return chosen.label, chosen.name
 
 
 def _accelerator_possible() -> bool:

@@ -54,7 +54,8 @@ def resolve(options: DetectOptions, rgb: bool, reporter: Reporter) -> Choice:
         UnknownModelError: neither a method, a shipped model, nor a file.
     """
     names, files = [], []
-    for name in (options.model, *options.ensemble):
+    asked = (options.model, *options.ensemble) if options.model != "default" else options.ensemble or ("default",)
+    for name in asked:
         if name == "default":
             name = DEFAULT_RGB if rgb else DEFAULT_OTHER
             why = "RGB imagery, and no trained RGB model ships yet" if rgb else "not plain RGB imagery"
@@ -79,6 +80,11 @@ def _file(name: str) -> Path:
 
 def build(choice: Choice, options: DetectOptions, reporter: Reporter) -> Detector:
     """Loads what was chosen and wraps ensemble and test-time augmentation round it."""
+    if options.device not in ("auto", "cpu") and all(name in METHODS for name in choice.names):
+        from cdengine.inference.device import choose_device
+
+        choose_device(options.device)  # asked for by name: an absent one is an error even where it would not be used
+        reporter.warning(f"--device {options.device}: training-free methods run on the CPU")
     members: list[Detector] = [_member(name, options, reporter) for name in choice.names]
     detector = members[0] if len(members) == 1 else Ensemble(members)
     return detector if options.tta == "none" else Augmented(detector, options.tta)
@@ -93,9 +99,12 @@ def _member(name: str, options: DetectOptions, reporter: Reporter) -> Detector:
 def _network(path: Path, options: DetectOptions, reporter: Reporter) -> NetworkDetector:
     with reporter.stage("load model", 1, "model") as stage:
         # Here, not above: training-free methods need no torch, and it takes seconds to import.
+        from cdengine.inference.device import choose_device, choose_precision
         from cdengine.inference.network import NetworkDetector
         from cdengine.models.modelfile import load_model
 
-        detector = NetworkDetector(load_model(path), device=options.device, precision=options.precision)
+        device = choose_device(options.device)
+        precision = choose_precision(options.precision, device)
+        detector = NetworkDetector(load_model(path), device, precision)
         stage.advance()
     return detector

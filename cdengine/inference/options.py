@@ -29,7 +29,7 @@ class DetectOptions:
 
     Attributes:
         model: a model file, a shipped model's name, or a training-free method; "default" chooses by the bands.
-        ensemble: further models, averaged with `model`.
+        ensemble: several models, averaged (with `model` too where that is given).
         polygons: changed areas as .gpkg, .geojson, .fgb or .parquet.
         probability: change probability raster.
         probability_dtype: float32, or uint8 scaled 0 to 200.
@@ -40,7 +40,7 @@ class DetectOptions:
         quicklook: PNG with both dates, probability and outlined changes.
         bands_before: bands of BEFORE by number or name, e.g. 4,3,2.
         bands_after: bands of AFTER.
-        align: auto warps onto one grid while reading; strict refuses other grids; register removes a residual shift too.
+        align: auto warps while reading; strict refuses different grids; register also removes a residual shift.
         grid: whose grid the outputs have.
         tile: pixels of a tile's side, a multiple of 32; None: the model's own.
         overlap: pixels that neighbouring tiles share; None: what the model needs.

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import Constant, Crash, Crashing, Difference, Hungry, MemoryPair, Semantic, Smooth, Uneven
+from memory_pair import Constant, Crash, Crashing, Difference, Hungry, MemoryPair, Semantic, Smooth, Uneven
 
 from cdengine.errors import Cancelled, ResourceError, ResumeMismatchError
 from cdengine.events import CollectSink, Reporter

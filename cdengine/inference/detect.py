@@ -1,0 +1,263 @@
+"""The main job: two rasters in, change layers out. Everything else in this room serves this one function."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rasterio
+
+from cdengine.errors import CDEngineError, ModelTaskError, NothingToEstimateError, OutputError, ResourceError
+from cdengine.events import Reporter
+from cdengine.inference import job as plan
+from cdengine.inference.assemble import Assembly, Totals
+from cdengine.inference.choose import Choice, build, resolve
+from cdengine.inference.detector import Detector
+from cdengine.inference.journal import Journal, journal_folder
+from cdengine.inference.layers import LayerFormat
+from cdengine.inference.options import DEFAULT_TILE, DetectOptions
+from cdengine.inference.result import DetectionResult
+from cdengine.inference.run import Runner
+from cdengine.inference.show import show
+from cdengine.inference.source import MaskedSource
+from cdengine.inference.stats import figures
+from cdengine.inference.tiles import Tiling
+from cdengine.raster.pair import Pair
+from cdengine.raster.publish import Publication
+from cdengine.raster.register import estimate_shift
+from cdengine.raster.source import gdal_env, members
+from cdengine.vector.aoi import Aoi, load_aoi
+from cdengine.vector.stream import PolygonStream
+
+SEMANTIC_OUTPUTS = ("before_classes", "after_classes", "transitions")
+
+
+def detect(
+    before: str | os.PathLike[str],
+    after: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    model: str = "default",
+    *,
+    reporter: Reporter | None = None,
+    **options: Any,  # noqa: ANN401 (checked by DetectOptions)
+) -> DetectionResult:
+    """Finds what changed between two georeferenced images.
+
+    Args:
+        before: image of the first date, anything GDAL opens.
+        after: image of the second date; warped onto the first one's grid while it is read.
+        output: change raster to write: uint8, 0 unchanged, 1 changed, 255 nodata.
+        model: a model file, a shipped model's name, or "cva", "irmad", "pca-kmeans", "sfa", "log-ratio".
+        reporter: for progress, log and cancelling.
+        **options: fields of `DetectOptions`, e.g. probability="p.tif", polygons="changes.gpkg", min_area=50.
+
+    Returns:
+        The files written and figures such as `changed_area_m2`.
+
+    Raises:
+        CDEngineError: a subclass names the file, band or option, and the remedy.
+    """
+    paths = [os.fspath(path) for path in (before, after, output)]
+    plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()}
+    return run_detect(paths[0], paths[1], paths[2], DetectOptions.of(model, plain), reporter or Reporter())
+
+
+def run_detect(before: str, after: str, output: str, options: DetectOptions, reporter: Reporter) -> DetectionResult:
+    """`detect` with its options checked."""
+    began = time.monotonic()
+    targets = plan.targets(output, options)
+    with gdal_env(), ExitStack() as stack:
+        pair = stack.enter_context(
+            Pair.open(
+                before,
+                after,
+                bands_before=options.bands_before,
+                bands_after=options.bands_after,
+                align=options.align,
+                grid=options.grid,
+                allow_remote=options.allow_remote,
+                reporter=reporter,
+            )
+        )
+        choice = resolve(options, pair.before.count == pair.after.count == 3, reporter)
+        facts = plan.fingerprint_job(before, after, choice, options)
+        token = plan.token(facts)
+        if options.resume and _finished(targets, token):
+            reporter.info(f"{output} is finished already; nothing to do")
+            return _earlier(targets, choice)
+        inputs = [*members(before), *members(after), *choice.files]
+        inputs += [Path(options.aoi.split("|")[0])] if options.aoi else []
+        publication = stack.enter_context(
+            Publication(targets, inputs=inputs, overwrite=options.overwrite, job=token, reporter=reporter)
+        )
+        journal = Journal(journal_folder(targets["change"]), facts, resume=options.resume)
+        stack.enter_context(reporter.cancellation.cleanup(lambda: _drop(journal, options.resume)))
+        try:
+            result = _Job(pair, choice, options, token, publication, journal, reporter).run(began)
+        except BaseException as error:
+            _after_failure(error, journal, options.resume, reporter)
+            raise
+        journal.remove()
+        return result
+
+
+@dataclass
+class _Job:
+    """The steps of one detection."""
+
+    pair: Pair
+    choice: Choice
+    options: DetectOptions
+    token: str
+    publication: Publication
+    journal: Journal
+    reporter: Reporter
+
+    def run(self, began: float) -> DetectionResult:
+        """Align, prepare, compute, assemble, show, publish."""
+        options, reporter = self.options, self.reporter
+        pair = self._registered()
+        aoi = self._aoi(pair)
+        detector = build(self.choice, options, reporter)
+        self._check_task(detector)
+        workers = options.workers or min(4, os.cpu_count() or 1)
+        self._prepare(detector, pair, aoi, workers)
+        threshold = detector.threshold if options.threshold == "auto" else options.threshold
+        layers = self._layers(detector, threshold)
+        tiling = self._tiling(detector, pair)
+        batch = getattr(detector, "batch", 1) if options.batch_size == "auto" else options.batch_size
+        Runner(detector, pair, tiling, layers, batch=batch, workers=workers, aoi=aoi).run(self.journal, reporter)
+        pair.check_unchanged()
+        described = detector.describe()
+        assembly = self._assembly(pair, tiling, layers, detector, threshold, described)
+        totals, polygons = self._assemble(assembly)
+        stats: dict[str, Any] = {"threshold": float(threshold)}
+        stats |= figures(totals, detector.classes, pair.overlap)
+        if "polygons" in self.publication.targets:
+            stats["polygons"] = polygons
+        rows, cols = pair.alignment.shift
+        stats |= {"shift_rows_px": rows, "shift_cols_px": cols} if options.align == "register" else {}
+        stats |= {name: value for name, value in described.items() if isinstance(value, (int, float))}
+        stats["seconds"] = round(time.monotonic() - began, 3)
+        show(self.publication, assembly, pair, self.choice.label, options, totals, stats, described, reporter)
+        published = self.publication.commit()
+        outputs = {name: str(path) for name, path in published.items()}
+        return DetectionResult(outputs, stats, self.choice.label)
+
+    def _registered(self) -> Pair:
+        if self.options.align != "register":
+            return self.pair
+        try:
+            shift = estimate_shift(self.pair, self.reporter)
+        except NothingToEstimateError as error:
+            self.reporter.warning(f"residual shift not removed: {error}")
+            return self.pair
+        self.reporter.info(shift.text)
+        return self.pair.with_shift((shift.rows, shift.cols))
+
+    def _aoi(self, pair: Pair) -> Aoi | None:
+        if self.options.aoi is None:
+            return None
+        aoi = load_aoi(self.options.aoi)
+        for note in aoi.notes:
+            self.reporter.warning(note)
+        pair.limit(aoi.on(pair.grid, pair.window))
+        return aoi
+
+    def _check_task(self, detector: Detector) -> None:
+        asked = [name for name in SEMANTIC_OUTPUTS if getattr(self.options, name) is not None]
+        if asked and not detector.classes:
+            flags = ", ".join("--" + name.replace("_", "-") for name in asked)
+            raise ModelTaskError(f"{self.choice.label} finds change, not classes: leave out {flags}, or name a semantic model")
+
+    def _prepare(self, detector: Detector, pair: Pair, aoi: Aoi | None, workers: int) -> None:
+        """Statistics of the pair, taken from the journal when an interrupted run has gathered them already."""
+        source = MaskedSource(pair, aoi, workers)
+        state = self.journal.stored("prepared")
+        if state is not None and hasattr(detector, "restore"):
+            detector.restore(state)
+            return
+        detector.prepare(source, self.reporter)
+        if hasattr(detector, "state"):
+            self.journal.store("prepared", detector.state())
+
+    def _layers(self, detector: Detector, threshold: float) -> LayerFormat:
+        # Without a probability raster the stored values serve the polygons' means and the pictures: 1/200 is enough.
+        dtype = self.options.probability_dtype if self.options.probability else "uint8"
+        return LayerFormat(len(detector.classes), threshold, dtype)
+
+    def _tiling(self, detector: Detector, pair: Pair) -> Tiling:
+        tile = self.options.tile or getattr(detector, "tile", DEFAULT_TILE)
+        overlap = self.options.overlap
+        if overlap is None:
+            overlap = getattr(detector, "overlap", 2 * detector.margin)
+        return Tiling.of(pair.window.height, pair.window.width, tile, overlap, detector.margin)
+
+    def _assembly(
+        self,
+        pair: Pair,
+        tiling: Tiling,
+        layers: LayerFormat,
+        detector: Detector,
+        threshold: float,
+        described: dict[str, str | float],
+    ) -> Assembly:
+        rasters = {name: self.publication.temporary(name) for name in plan.RASTERS if name in self.publication.targets}
+        needs_picture = {"quicklook", "report"} & self.publication.targets.keys()
+        if needs_picture and "probability" not in rasters:
+            rasters["probability"] = self.journal.folder / "probability.tif"
+        tags = plan.tags(pair, self.choice, self.options, threshold, described, self.token)
+        return Assembly(pair.grid, pair.window, tiling, layers, detector.classes, rasters, tags, self.options.cog)
+
+    def _assemble(self, assembly: Assembly) -> tuple[Totals, int]:
+        if "polygons" not in self.publication.targets:
+            return assembly.run(self.journal, None, self.reporter), 0
+        stream = PolygonStream(
+            self.publication.temporary("polygons"),
+            assembly.grid,
+            columns=(assembly.window.col, assembly.window.col_stop),
+            classes=assembly.classes,
+            min_area=self.options.min_area,
+            simplify=self.options.simplify,
+            fill_holes=self.options.fill_holes,
+            reporter=self.reporter,
+        )
+        with stream:
+            totals = assembly.run(self.journal, stream, self.reporter)
+        return totals, stream.count
+
+
+def _finished(targets: dict[str, Path], token: str) -> bool:
+    """Whether all outputs are there and the change raster is of this very job."""
+    if journal_folder(targets["change"]).exists() or not all(path.is_file() for path in targets.values()):
+        return False
+    try:
+        with rasterio.open(targets["change"]) as file:
+            return bool(file.tags().get("CDENGINE_JOB") == token)
+    except rasterio.errors.RasterioIOError:
+        return False
+
+
+def _earlier(targets: dict[str, Path], choice: Choice) -> DetectionResult:
+    """The result of a run that had finished before."""
+    with rasterio.open(targets["change"]) as file:
+        found = file.tags()
+    stats = {key: float(found[f"CDENGINE_{key.upper()}"]) for key in ("threshold",)}
+    return DetectionResult({name: str(path) for name, path in targets.items()}, stats, choice.label)
+
+
+def _after_failure(error: BaseException, journal: Journal, resume: bool, reporter: Reporter) -> None:
+    """Keeps finished bands where a rerun can use them; else leaves nothing behind."""
+    worth = isinstance(error, (OutputError, ResourceError)) and any(journal.folder.glob("*.part"))
+    if worth and not resume:
+        reporter.warning("finished parts are kept; run the same command with --resume to go on from there")
+    _drop(journal, resume or worth or not isinstance(error, (CDEngineError, KeyboardInterrupt)))
+
+
+def _drop(journal: Journal, keep: bool) -> None:
+    if not keep:
+        journal.remove()

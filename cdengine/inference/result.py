@@ -1,0 +1,42 @@
+"""What `detect` hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    """Files and figures of a finished detection.
+
+    Attributes:
+        outputs: name ("change", "polygons", …) → path.
+        stats: figures with their units in the names; `changed_area_m2` is None for a pair without CRS.
+        model: what found the changes.
+    """
+
+    outputs: dict[str, str]
+    stats: dict[str, Any]
+    model: str
+
+    def summary(self) -> str:
+        """A few lines for a terminal."""
+        stats = self.stats
+        changed = f"{stats['changed_percent']:.2f} % of the compared pixels"
+        if stats.get("changed_area_m2") is not None:
+            changed = f"{_area(stats['changed_area_m2'])}, {changed}"
+        lines = [f"changed: {changed} (threshold {stats['threshold']:.3g} on {self.model})"]
+        if "polygons" in stats:
+            lines[0] += f", {stats['polygons']:,} polygons"
+        width = max(len(name) for name in self.outputs) + 1
+        lines += [f"{name + ':':<{width}} {path}" for name, path in self.outputs.items()]
+        return "\n".join(lines)
+
+
+def _area(square_metres: float) -> str:
+    if square_metres >= 1e6:
+        return f"{square_metres / 1e6:,.2f} km²"
+    if square_metres >= 1e4:
+        return f"{square_metres / 1e4:,.2f} ha"
+    return f"{square_metres:,.0f} m²"
