@@ -57,10 +57,10 @@ test-plugin: $(INSTALLED) $(PLUGIN_STAMP)
 	  /usr/bin/python3 -m pytest -c tests/plugin/pytest.ini tests/plugin -m "$(MARK)"
 
 lint: $(DEVELOP) ## formatting, style, types, file budget
-	$(PYTHON) -m ruff check
-	$(PYTHON) -m ruff format --check
-	$(PYTHON) -m mypy
-	$(PYTHON) tools/check_file_length.py
+	@status=0; \
+	for check in "ruff check" "ruff format --check" "mypy"; do \
+	  echo "$$check"; $(PYTHON) -m $$check || status=1; done; \
+	echo "file budget"; $(PYTHON) tools/check_file_length.py || status=1; exit $$status
 
 plugin: $(PLUGIN_STAMP) ## dist/cdengine_qgis-VERSION.zip, and build/plugins/ for QGIS_PLUGINPATH
 	@ls dist/cdengine_qgis-*.zip

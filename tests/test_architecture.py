@@ -36,7 +36,7 @@ LEVEL = {
 TYPES_FROM_ABOVE = {"cdengine.inference.detector"}
 TORCH = {"torch", "torchvision", "timm", "lightning"}
 TORCH_ROOMS = {"models", "training", "data"}
-TORCH_MODULES = {"cdengine.inference.network", "cdengine.inference.ensemble", "cdengine.inference.augment"}
+TORCH_MODULES = {f"cdengine.inference.{name}" for name in ("network", "ensemble", "augment", "device")}
 UNSAFE_LOADERS = {"pickle", "dill", "joblib", "cloudpickle"}
 
 

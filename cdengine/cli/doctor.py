@@ -17,6 +17,7 @@ from typing import Any
 
 from cdengine import __version__
 from cdengine.cli.result import Result
+from cdengine.cli.start import cpu_name
 from cdengine.events import Reporter
 
 PACKAGES = (
@@ -105,20 +106,11 @@ def cpu(torch_facts: dict[str, Any]) -> dict[str, Any]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "device": "cpu",
-        "name": _processor(),
+        "name": cpu_name(),
         "cores": usable,
         "threads": torch_facts.get("threads"),
         "memory_gib": _memory_gib(),
     }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    except OSError:  # not Linux
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _memory_gib() -> float | None:
