@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 from affine import Affine
 from pyproj import CRS as PyprojCRS
-from pyproj import Geod, Transformer
-from pyproj.exceptions import ProjError as PyprojError
+from pyproj import Geod
 
 from cdengine.errors import GridMismatchError, NoCrsError, NoOverlapError, ResolutionError
 from cdengine.raster.grid import Grid, Window
 from cdengine.raster.mapping import AffineMapping, Mapping, ProjectedMapping, jacobian
+from cdengine.raster.projection import Box, crs_name, degrees
 
 ALIGNED_PX = 0.01  # corners closer than this count as the same place: far below what resampling would blur
 WARN_RATIO, REFUSE_RATIO = 4.0, 100.0
@@ -55,8 +55,8 @@ def pixel_mapping(grid: Grid, source: Grid, shift: tuple[float, float] = (0.0, 0
         if len(turns) > 1:
             return ProjectedMapping(grid, source, shift)
         turn = turns[0] if turns else 0.0
-        return AffineMapping(_clean(~source.transform * Affine.translation(turn, 0) * grid.transform * moved))
-    return AffineMapping(_clean(~source.transform * grid.transform * moved))
+        return AffineMapping(_clean(~source.transform @ Affine.translation(turn, 0) @ grid.transform @ moved))
+    return AffineMapping(_clean(~source.transform @ grid.transform @ moved))
 
 
 def same_crs(one: Grid, other: Grid) -> bool:
@@ -75,7 +75,7 @@ def whole_offset(mapping: Mapping, grid: Grid) -> tuple[int, int] | None:
         return None
     rows, cols = round(mapping.matrix.f), round(mapping.matrix.c)
     for col, row in ((0, 0), (grid.width, 0), (0, grid.height), (grid.width, grid.height)):
-        x, y = mapping.matrix * (col, row)
+        x, y = mapping.matrix @ (col, row)
         if math.hypot(x - cols - col, y - rows - row) > ALIGNED_PX:
             return None
     return rows, cols
@@ -122,9 +122,18 @@ def shared_part(grid: Grid, mapping: Mapping, source: Grid, window: Window) -> f
 
 
 def linear_ratio(grid: Grid, mapping: Mapping, window: Window) -> float:
-    """Side of a grid pixel in source pixels (geometric mean of the two directions) in the window's middle; NaN: unknown."""
+    """Side of a grid pixel in source pixels in the window's middle, mean of both directions; NaN where unknown."""
     matrix = jacobian(mapping, window.row + window.height / 2, window.col + window.width / 2)
     return math.nan if matrix is None else math.sqrt(abs(float(np.linalg.det(matrix))))
+
+
+def pixel_metres(grid: Grid) -> float:
+    """About how wide a pixel is on the ground: for warnings, not for measuring."""
+    across, down = grid.pixel_size
+    if grid.crs is None:
+        return math.nan
+    unit = grid.crs.units_factor[1] * (6_371_000.0 if grid.crs.is_geographic else 1.0)
+    return float(math.sqrt(across * down) * unit)
 
 
 def check_ratio(ratio: float) -> str | None:
@@ -170,7 +179,7 @@ def check_crs_presence(before: Grid, after: Grid) -> str | None:
 def differences(before: Grid, after: Grid) -> list[str]:
     """What keeps two grids from having the same pixels; empty when they have."""
     if not same_crs(before, after):
-        return [f"CRS ({_crs_name(before)} and {_crs_name(after)})"]
+        return [f"CRS ({crs_name(before)} and {crs_name(after)})"]
     found = []
     if (before.height, before.width) != (after.height, after.width):
         found.append(f"size ({before.width} x {before.height} and {after.width} x {after.height} pixels)")
@@ -183,7 +192,7 @@ def differences(before: Grid, after: Grid) -> list[str]:
     turn = (turn + 180) % 360 - 180
     if abs(math.radians(turn)) * max(before.width, before.height) > ALIGNED_PX:
         found.append(f"rotation ({turn:.4g} degrees)")
-    col, row = ~before.transform * (after.transform * (0, 0))
+    col, row = ~before.transform @ (after.transform @ (0, 0))
     if math.hypot(row, col) > ALIGNED_PX:
         found.append(f"origin (AFTER lies {row:+.3f} rows, {col:+.3f} columns from BEFORE)")
     if not found and not before.same_pixels(Grid(before.crs, after.transform, after.height, after.width), ALIGNED_PX):
@@ -206,7 +215,7 @@ def check_strict(before: Grid, after: Grid) -> None:
 
 def no_overlap(before: Grid, after: Grid) -> NoOverlapError:
     """The error for two rasters that share no ground, with both extents and how far apart they are."""
-    boxes = [_degrees(grid) for grid in (before, after)]
+    boxes = [degrees(grid) for grid in (before, after)]
     texts = [_extent_text(grid, box) for grid, box in zip((before, after), boxes, strict=True)]
     apart = ""
     if boxes[0] is not None and boxes[1] is not None:
@@ -223,7 +232,7 @@ def describe(kind: Kind, resampled: str, shift: tuple[float, float], before: Gri
     if kind == "same":
         return "both dates on one grid, pixels unchanged" + extra
     if kind == "warped":
-        what = f"{resampled} warped (bilinear), {_crs_name(before)} and {_crs_name(after)}"
+        what = f"{resampled} warped (bilinear), {crs_name(before)} and {crs_name(after)}"
     else:
         what = f"{resampled} resampled (bilinear)"
         found = [] if before.crs is None else differences(before, after)
@@ -250,37 +259,14 @@ def _direction(grid: Grid) -> float:
     return math.atan2(grid.transform.d, grid.transform.a)
 
 
-def _crs_name(grid: Grid) -> str:
-    if grid.crs is None:
-        return "no CRS"
-    code = grid.crs.to_epsg()
-    return f"EPSG:{code}" if code else str(PyprojCRS.from_wkt(grid.crs.to_wkt()).name)
-
-
-def _degrees(grid: Grid) -> tuple[float, float, float, float] | None:
-    if grid.crs is None:
-        return None
-    try:
-        transformer = Transformer.from_crs(grid.crs.to_wkt(), "EPSG:4326", always_xy=True)
-        cols, rows = grid.outline(8)
-        t = grid.transform
-        lon, lat = transformer.transform(t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f)
-    except PyprojError:
-        return None
-    known = np.isfinite(lon) & np.isfinite(lat)
-    if not known.any():
-        return None
-    return float(lon[known].min()), float(lat[known].min()), float(lon[known].max()), float(lat[known].max())
-
-
-def _extent_text(grid: Grid, box: tuple[float, float, float, float] | None) -> str:
+def _extent_text(grid: Grid, box: Box | None) -> str:
     if box is not None:
         return f"longitude {box[0]:.4f} to {box[2]:.4f}, latitude {box[1]:.4f} to {box[3]:.4f}"
     left, bottom, right, top = grid.bounds
     return f"x {left:g} to {right:g}, y {bottom:g} to {top:g}"
 
 
-def _gap_text(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> str:
+def _gap_text(one: Box, other: Box) -> str:
     def between(a: float, b: float, c: float, d: float) -> tuple[float, float]:
         if b < c:
             return b, c

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from rasterio import DatasetReader
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window as RasterioWindow
 
@@ -14,14 +14,14 @@ from cdengine.errors import BandNumberError, BandsError, DtypeError
 _RGB = ("red", "green", "blue")
 
 
-def listing(dataset: Any) -> str:
+def listing(dataset: DatasetReader) -> str:
     """The raster's bands for a message: ``1 (B02), 2 (B03), 3``; long lists are cut."""
     names = band_names(dataset)
     shown = [f"{number} ({name})" if name else str(number) for number, name in enumerate(names, 1)]
     return ", ".join(shown[:16]) + (f", … {len(shown)}" if len(shown) > 16 else "")
 
 
-def band_names(dataset: Any) -> tuple[str, ...]:
+def band_names(dataset: DatasetReader) -> tuple[str, ...]:
     """Descriptions of all bands; a colour interpretation stands in where there is none ("" for grey and undefined)."""
     telling = {ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha}
     # zip stops at the shorter: some drivers report fewer colour interpretations than bands
@@ -32,7 +32,7 @@ def band_names(dataset: Any) -> tuple[str, ...]:
     )
 
 
-def alpha_band(dataset: Any) -> int | None:
+def alpha_band(dataset: DatasetReader) -> int | None:
     """The 1-based number of the band that says which pixels count, or None.
 
     A band tagged as alpha is one, unless the file declares nodata as well and the band's values vary: then the tag is a
@@ -49,7 +49,7 @@ def alpha_band(dataset: Any) -> int | None:
     return last if plain and np.dtype(dataset.dtypes[last - 1]).kind in "ui" and _looks_binary(dataset, last) else None
 
 
-def _looks_binary(dataset: Any, number: int) -> bool:
+def _looks_binary(dataset: DatasetReader, number: int) -> bool:
     dtype = np.dtype(dataset.dtypes[number - 1])
     if dtype.kind not in "ui":
         return False
@@ -67,7 +67,7 @@ def _looks_binary(dataset: Any, number: int) -> bool:
     return seen_top
 
 
-def select(dataset: Any, wanted: str | Sequence[int | str] | None, label: str) -> tuple[int, ...]:
+def select(dataset: DatasetReader, wanted: str | Sequence[int | str] | None, label: str) -> tuple[int, ...]:
     """Resolves the user's choice of bands.
 
     Args:
@@ -98,7 +98,7 @@ def select(dataset: Any, wanted: str | Sequence[int | str] | None, label: str) -
     return numbers
 
 
-def _number(dataset: Any, item: int | str, label: str) -> int:
+def _number(dataset: DatasetReader, item: int | str, label: str) -> int:
     text = str(item).strip()
     names = [name.casefold() for name in band_names(dataset)]
     if text and text.casefold() in names:
@@ -125,7 +125,7 @@ def check_counts(before: int, after: int, expected: int | None = None) -> None:
         )
 
 
-def rgb_bands(dataset: Any) -> tuple[int, int, int] | None:
+def rgb_bands(dataset: DatasetReader) -> tuple[int, int, int] | None:
     """The bands to show a trained RGB model: those named red, green, blue, or the only three; else None."""
     names = [name.casefold() for name in band_names(dataset)]
     if all(name in names for name in _RGB):

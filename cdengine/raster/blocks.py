@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from rasterio import DatasetReader
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
@@ -56,7 +57,7 @@ class BlockReader:
         self._lock = threading.Lock()
         self._cells: OrderedDict[Cell, Future[Pixels]] = OrderedDict()
         self._bytes = 0
-        self._handles: list[Any] = []
+        self._handles: list[DatasetReader] = []
         self._sequential = threading.Lock() if raster.driver in _SEQUENTIAL or raster.in_archive else None
         self.decoded = 0  # cells decoded so far: a test counts them
 
@@ -162,7 +163,7 @@ class BlockReader:
                     self._bytes -= _size(self._cells.pop(old).result())
 
     @contextmanager
-    def _handle(self) -> Iterator[Any]:
+    def _handle(self) -> Iterator[DatasetReader]:
         """A dataset for this thread alone: GDAL handles may not be used by two threads at once."""
         if self._sequential is not None:
             self._sequential.acquire()
@@ -188,7 +189,7 @@ class BlockReader:
             except RasterioError as error:
                 raise self._failure(handle, window, error) from error
 
-    def _read(self, handle: Any, window: Window) -> Pixels:
+    def _read(self, handle: DatasetReader, window: Window) -> Pixels:
         at = RasterioWindow(window.col, window.row, window.width, window.height)
         pixels = handle.read(list(self._bands), window=at, out_dtype=self._dtype)
         alpha = None if self._validity.alpha is None else handle.read(self._validity.alpha, window=at)
@@ -197,7 +198,7 @@ class BlockReader:
             raise CorruptBlockError(f"{self._raster.name}: read {pixels.shape[1:]} pixels where {window} was asked")
         return pixels, self._validity.of_pixels(pixels, alpha, mask)
 
-    def _failure(self, handle: Any, window: Window, error: Exception) -> CDEngineError:
+    def _failure(self, handle: DatasetReader, window: Window, error: Exception) -> CDEngineError:
         """Names the first block of the window that fails on its own."""
         reason = " ".join(str(error.__cause__ or error).split())
         if self._raster.remote:

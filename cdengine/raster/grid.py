@@ -84,7 +84,7 @@ class Grid:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Smallest and largest x and y of the four corners: (left, bottom, right, top) whatever way is up."""
-        xs, ys = zip(*(self.transform * corner for corner in self._corners), strict=True)
+        xs, ys = zip(*(self.transform @ corner for corner in self._corners), strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
     @property
@@ -106,12 +106,12 @@ class Grid:
 
     def crop(self, window: Window) -> Grid:
         """The grid of a window of this one."""
-        origin = self.transform * Affine.translation(window.col, window.row)
+        origin = self.transform @ Affine.translation(window.col, window.row)
         return Grid(self.crs, origin, window.height, window.width)
 
     def same_pixels(self, other: Grid, tolerance: float = 1e-3) -> bool:
         """Whether both have the same CRS and size and no corner differs by more than `tolerance` pixels."""
         if (self.height, self.width) != (other.height, other.width) or self.crs != other.crs:
             return False
-        to_pixels = ~self.transform * other.transform
-        return all(math.dist(to_pixels * corner, corner) <= tolerance for corner in self._corners)
+        to_pixels = ~self.transform @ other.transform
+        return all(math.dist(to_pixels @ corner, corner) <= tolerance for corner in self._corners)

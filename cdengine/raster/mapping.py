@@ -7,16 +7,13 @@ window it is asked with. So what is read does not depend on who reads how much.
 from __future__ import annotations
 
 import math
-import threading
 from typing import Any, Protocol
 
 import numpy as np
 from affine import Affine
-from pyproj import Transformer
-from pyproj.exceptions import ProjError as PyprojError
 
-from cdengine.errors import ProjError
 from cdengine.raster.grid import Grid, Window
+from cdengine.raster.projection import Projection
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -85,21 +82,23 @@ class AffineMapping:
 class ProjectedMapping:
     """Source and grid have different CRSs (or are geographic and meet on both sides of the antimeridian).
 
-    PROJ is asked at the nodes of an absolute lattice and in the middle of its cells. A cell whose middle agrees with the
-    mean of its corners to LATTICE_ERROR_PX is interpolated bilinearly; any other (strong curvature, the antimeridian, the
-    border of a projection's domain) is transformed pixel by pixel.
+    PROJ is asked at the nodes of an absolute lattice and in the middle of its cells. A cell whose middle agrees with
+    the mean of its corners to LATTICE_ERROR_PX is interpolated bilinearly; any other (strong curvature, the
+    antimeridian, the border of a projection's domain) is transformed pixel by pixel.
 
     Args:
         grid: the common grid.
         source: the date's own grid.
         shift: (rows, cols) added to grid positions before they are mapped.
+
+    Raises:
+        ProjError: PROJ knows no way between the two CRSs.
     """
 
     def __init__(self, grid: Grid, source: Grid, shift: tuple[float, float] = (0.0, 0.0)) -> None:
         self._grid, self._source, self._shift = grid, source, shift
         self._to_source, self._to_grid = ~source.transform, ~grid.transform
-        self._threads = threading.local()
-        self._transform(True, np.zeros(1), np.zeros(1))  # a CRS that PROJ cannot handle is known at once
+        self.projection = Projection(grid, source)
         middle = Window(grid.height // 2, grid.width // 2, 1, 1)
         self.subsamples = (1, 1)
         scale = jacobian(self, middle.row + 0.5, middle.col + 0.5)
@@ -130,7 +129,7 @@ class ProjectedMapping:
         """See Mapping."""
         rows, cols = np.broadcast_arrays(rows + self._shift[0], cols + self._shift[1])
         y, x = _apply(self._grid.transform, rows, cols)
-        x, y = self._transform(True, x, y)
+        x, y = self.projection.forward(x, y)
         x = _unwrap(x, self._source)
         with np.errstate(invalid="ignore"):
             return _apply(self._to_source, y, x)
@@ -139,31 +138,11 @@ class ProjectedMapping:
         """See Mapping."""
         rows, cols = np.broadcast_arrays(rows, cols)
         y, x = _apply(self._source.transform, rows, cols)
-        x, y = self._transform(False, x, y)
+        x, y = self.projection.back(x, y)
         x = _unwrap(x, self._grid)
         with np.errstate(invalid="ignore"):
             rows, cols = _apply(self._to_grid, y, x)
         return rows - self._shift[0], cols - self._shift[1]
-
-    def _transform(self, forward: bool, x: Array, y: Array) -> tuple[Array, Array]:
-        # One transformer per thread: PROJ objects may not be shared between threads.
-        pair = getattr(self._threads, "pair", None)
-        try:
-            if pair is None:
-                grid, source = self._grid.crs, self._source.crs
-                assert grid is not None and source is not None
-                pair = (
-                    Transformer.from_crs(grid.to_wkt(), source.to_wkt(), always_xy=True),
-                    Transformer.from_crs(source.to_wkt(), grid.to_wkt(), always_xy=True),
-                )
-                self._threads.pair = pair
-            moved = pair[0 if forward else 1].transform(np.ravel(x), np.ravel(y))
-        except PyprojError as error:
-            raise ProjError(
-                f"no transformation between the CRSs of the two dates: {' '.join(str(error).split())}; "
-                "reproject one of them first, and see `cdengine doctor` for PROJ"
-            ) from error
-        return np.reshape(moved[0], np.shape(x)), np.reshape(moved[1], np.shape(x))
 
 
 def jacobian(mapping: Mapping, row: float, col: float) -> Array | None:
@@ -197,7 +176,8 @@ def _unwrap(x: Array, grid: Grid) -> Array:
 
 
 def _corner_mean(nodes: Array) -> Array:
-    return (nodes[:-1, :-1] + nodes[1:, :-1] + nodes[:-1, 1:] + nodes[1:, 1:]) / 4
+    mean: Array = (nodes[:-1, :-1] + nodes[1:, :-1] + nodes[:-1, 1:] + nodes[1:, 1:]) / 4
+    return mean
 
 
 def _interpolate(
@@ -209,4 +189,5 @@ def _interpolate(
     left, right = nodes[:, cell_c], nodes[:, cell_c + 1]
     across = left + (right - left) * part_c[None, :]
     top, bottom = across[cell_r], across[cell_r + 1]
-    return top + (bottom - top) * part_r[:, None]
+    between: Array = top + (bottom - top) * part_r[:, None]
+    return between

@@ -20,7 +20,7 @@ from cdengine.raster.alignment import Alignment, Kind
 from cdengine.raster.bands import select
 from cdengine.raster.blocks import BlockReader
 from cdengine.raster.grid import Grid, Window
-from cdengine.raster.mapping import Mapping
+from cdengine.raster.mapping import Mapping, ProjectedMapping
 from cdengine.raster.resample import needed, resample
 from cdengine.raster.source import Raster, fingerprint, inspect
 from cdengine.raster.strips import read_ahead
@@ -193,7 +193,7 @@ class Pair:
         self.alignment = self._describe(shift)
         self.notes = before.notes + after.notes
         self.strip_rows = (after if grid == after.raster.grid and after.offset == (0, 0) else before).reader.strip_rows
-        self._fingerprints = fingerprint(before.raster.path) + fingerprint(after.raster.path)
+        self._fingerprints = self._fingerprint()
 
     @classmethod
     def open(
@@ -231,8 +231,8 @@ class Pair:
             BandNumberError: a selected band is not there.
         """
         reporter = reporter or Reporter()
-        first = Date("before", inspect(before, "before", allow_remote=allow_remote), bands_before)
-        second = Date("after", inspect(after, "after", allow_remote=allow_remote), bands_after)
+        first = Date("before", inspect(before, "before", allow_remote=allow_remote, reporter=reporter), bands_before)
+        second = Date("after", inspect(after, "after", allow_remote=allow_remote, reporter=reporter), bands_after)
         grids = first.raster.grid, second.raster.grid
         notes = [geometry.check_crs_presence(*grids)]
         if align == "strict":
@@ -243,6 +243,8 @@ class Pair:
             raise geometry.no_overlap(*grids)
         ratio = geometry.linear_ratio(grids[0], mapping, overlap)
         notes.append(geometry.check_ratio(ratio))
+        if isinstance(mapping, ProjectedMapping):
+            notes.append(mapping.projection.warning(geometry.pixel_metres(grids[0])))
         chosen = grids[1] if grid == "after" or (grid == "finer" and ratio > 1.001) else grids[0]
         pair = cls(first, second, chosen, shift, align, reporter)
         if pair.overlap < 0.01:
@@ -318,9 +320,9 @@ class Pair:
         Raises:
             ChangedError: naming the first file that was replaced, altered or removed.
         """
-        now = {item[0]: item for item in fingerprint(self._before.raster.path) + fingerprint(self._after.raster.path)}
+        now = set(self._fingerprint())
         for item in self._fingerprints:
-            if now.get(item[0]) != item:
+            if item not in now:
                 raise ChangedError(f"{item[0]} was changed while it was being read; run again on the new file")
 
     def close(self) -> None:
@@ -335,6 +337,9 @@ class Pair:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _fingerprint(self) -> tuple[tuple[str, int, int], ...]:
+        return fingerprint(self._before.raster.path.gdal) + fingerprint(self._after.raster.path.gdal)
 
     def _job(self, window: Window) -> tuple[PixelBlock, tuple[Array, Array], list[Callable[[], None]]]:
         arrays, validities, tasks = [], [], []

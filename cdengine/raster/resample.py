@@ -1,8 +1,8 @@
 """Bilinear resampling in memory that never blends nodata into data, and whose pixels do not depend on each other.
 
-An output pixel is data where the source pixel that holds its centre is. Its value is the mean of the four source pixels
-around the centre, weighted by nearness, those that are not data left out and the weights scaled up again. Where the source
-is finer than the grid, several such samples spread over the output pixel are averaged, so that no detail is skipped.
+An output pixel is data where the source pixel that holds its centre is. Its value is the mean of the four source
+pixels around the centre, weighted by nearness, those that are not data left out and the weights scaled up again. Where
+the source is finer than the grid, several such samples spread over the output pixel are averaged: no detail is skipped.
 Every step is element-wise, so a pixel is the same to the last bit whatever window it is computed in.
 """
 
@@ -31,7 +31,7 @@ def needed(mapping: Mapping, window: Window, source: Window) -> Window:
         if not inside.any():
             return Window(0, 0, 0, 0)
         rows, cols = rows[inside], cols[inside]
-    # Samples lie within half an output pixel of the centre, so within n/2 + 1 source pixels; one more for the neighbours.
+    # Samples lie within half an output pixel of the centre: n/2 + 1 source pixels, and one more for the neighbours.
     margin = max(mapping.subsamples) + 2
     row, col = int(np.floor(rows.min())) - margin, int(np.floor(cols.min())) - margin
     stop_r, stop_c = int(np.floor(rows.max())) + 1 + margin, int(np.floor(cols.max())) + 1 + margin
@@ -163,7 +163,7 @@ def _finite(position: Array) -> Array:
     return np.nan_to_num(position, nan=-1e9, posinf=-1e9, neginf=-1e9).clip(-1e9, 1e9)
 
 
-def _corners(rows: Array, cols: Array, part: Window, work: Any) -> list[tuple[Array, Array]]:
+def _corners(rows: Array, cols: Array, part: Window, work: np.dtype[Any]) -> list[tuple[Array, Array]]:
     """Flat indices into the part and weights of the four source pixels around each position."""
     low_r, high_r, share_r = _taps(_finite(rows), part.row, part.height)
     low_c, high_c, share_c = _taps(_finite(cols), part.col, part.width)

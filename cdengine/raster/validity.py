@@ -1,6 +1,6 @@
 """Which pixels of one raster are data. One rule, in this order, for every file.
 
-1. A mask band (internal or .msk) decides alone where there is one: 0 is out. It was made on purpose, so it overrules nodata.
+1. A mask band (internal or .msk): 0 is out. It was made on purpose, so nodata is not looked at where there is one.
 2. Otherwise nodata, band by band: a pixel that equals its band's nodata in any selected band is out.
 3. The alpha band, unless it was selected as data: 0 is out, any other value is in.
 4. NaN and infinities are out, always.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rasterio import DatasetReader
 from rasterio.enums import MaskFlags
 
 from cdengine.raster.bands import alpha_band
@@ -40,7 +41,7 @@ class Validity:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, dataset: Any, bands: Sequence[int], label: str) -> Validity:
+    def of(cls, dataset: DatasetReader, bands: Sequence[int], label: str) -> Validity:
         """Reads the raster's declarations; no pixels, apart from a look at an alpha band."""
         flags = set(dataset.mask_flag_enums[bands[0] - 1])
         mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
