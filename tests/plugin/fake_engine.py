@@ -1,0 +1,206 @@
+#!/usr/bin/python3
+"""Stands in for `python -m cdengine`: speaks the engine's protocol, and misbehaves on request.
+
+The environment variable CDENGINE_FAKE names the scenario; CDENGINE_FAKE_LOG a file that gets the arguments of each run.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+scenario = os.environ.get("CDENGINE_FAKE", "ok")
+
+
+def say(**event):
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+def start(protocol=1):
+    say(event="start", protocol=protocol, command="detect", version="9.9.9", device="cpu", device_name="Fake CPU")
+
+
+def progress(stage, done, total, eta=None):
+    say(event="progress", stage=stage, done=done, total=total, unit="px", eta_s=eta)
+
+
+def value(name, default=None):
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
+
+
+def positional():
+    words = sys.argv[4:]
+    return [word for word in words[:2] if not word.startswith("--")]
+
+
+def write_outputs():
+    """Something on the first input's grid, where the options say: changed is the upper left quarter."""
+    from osgeo import gdal, ogr, osr
+
+    gdal.UseExceptions()
+    ogr.UseExceptions()
+    source = gdal.Open(positional()[0])
+    width, height, transform = source.RasterXSize, source.RasterYSize, source.GetGeoTransform()
+    outputs = {}
+
+    def raster(option, kind, change, nodata):
+        path = value(option)
+        if path is None or path.endswith((".gpkg", ".geojson", ".fgb")):
+            return
+        out = gdal.GetDriverByName("GTiff").Create(path, width, height, 1, kind)
+        out.SetGeoTransform(transform)
+        out.SetProjection(source.GetProjection())
+        out.GetRasterBand(1).SetNoDataValue(nodata)
+        out.GetRasterBand(1).Fill(0)
+        quarter = bytes([change]) * ((width // 2) * (height // 2))
+        out.WriteRaster(0, 0, width // 2, height // 2, quarter, buf_type=gdal.GDT_Byte)
+        outputs[option] = path
+
+    raster("--output", gdal.GDT_Byte, 1, 255)
+    is_bytes = value("--probability-dtype") == "uint8"
+    raster("--probability", gdal.GDT_Byte if is_bytes else gdal.GDT_Float32, 1, 255 if is_bytes else -1)
+    for option in ("--before-classes", "--after-classes", "--transitions"):
+        raster(option, gdal.GDT_Byte, 1, 255)
+    path = value("--polygons") or (value("--output") if sys.argv[3] == "vectorize" else None)
+    if path:
+        driver = {"gpkg": "GPKG", "geojson": "GeoJSON", "fgb": "FlatGeobuf"}[path.rsplit(".", 1)[1]]
+        if os.path.exists(path):
+            os.remove(path)
+        reference = osr.SpatialReference(wkt=source.GetProjection()) if source.GetProjection() else None
+        data = ogr.GetDriverByName(driver).CreateDataSource(path)
+        layer = data.CreateLayer("changes", reference, ogr.wkbPolygon)
+        layer.CreateField(ogr.FieldDefn("area_m2", ogr.OFTReal))
+        layer.CreateField(ogr.FieldDefn("probability", ogr.OFTReal))
+        if scenario == "semantic":
+            layer.CreateField(ogr.FieldDefn("from_class", ogr.OFTString))
+            layer.CreateField(ogr.FieldDefn("to_class", ogr.OFTString))
+        x, y, w, h = transform[0], transform[3], transform[1] * (width // 2), transform[5] * (height // 2)
+        feature = ogr.Feature(layer.GetLayerDefn())
+        feature.SetGeometry(
+            ogr.CreateGeometryFromWkt(f"POLYGON(({x} {y},{x + w} {y},{x + w} {y + h},{x} {y + h},{x} {y}))")
+        )
+        feature["area_m2"], feature["probability"] = 2500.0, 0.9
+        if scenario == "semantic":
+            feature["from_class"], feature["to_class"] = "forest", "building"
+        layer.CreateFeature(feature)
+        outputs["polygons"] = path
+    for option in ("--report", "--quicklook"):
+        if value(option):
+            with open(value(option), "w") as file:
+                file.write("<html></html>")
+    return outputs
+
+
+def result(outputs=None):
+    stats = {"changed_area_m2": 2500.0, "changed_percent": 25.0, "n_changes": 1, "threshold": 0.5}
+    say(event="result", outputs=outputs or {}, stats=stats)
+
+
+def watch_input():
+    """Ends the process as the engine does when its standard input is closed."""
+
+    def watch():
+        while os.read(0, 4096):
+            pass
+        say(event="error", code="cancelled", message="cancelled", exit=130)
+        os._exit(130)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def work(seconds):
+    steps = int(seconds / 0.1)
+    for step in range(steps):
+        progress("detect", step, steps, (steps - step) * 0.1)
+        time.sleep(0.1)
+
+
+def detect():
+    if scenario == "missing":
+        sys.exit("/usr/bin/python3: No module named cdengine")
+    if scenario == "newer":
+        start(protocol=2)
+        time.sleep(30)
+    if scenario not in ("stubborn", "noresult"):
+        watch_input()
+    start()
+    if scenario == "slow":
+        work(60)
+    elif scenario == "silent":
+        time.sleep(60)
+    elif scenario == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(60)
+    elif scenario == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif scenario == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif scenario == "oom":
+        say(event="error", code="oom", message="out of memory with --tile 512: use a smaller --tile", exit=5)
+        sys.exit(5)
+    elif scenario == "error" or (scenario == "one-bad" and "bad" in os.path.basename(positional()[0])):
+        say(event="error", code="no-overlap", message="after.tif covers none of before.tif: check its CRS", exit=3)
+        sys.stderr.write("error: after.tif covers none of before.tif: check its CRS\n")
+        sys.exit(3)
+    elif scenario == "model-error":
+        say(event="error", code="model-unknown", message="no model is called 'nonsense'", exit=4)
+        sys.exit(4)
+    elif scenario == "garbage":
+        sys.stdout.buffer.write(b"\xff\xfe not json\n[1, 2]\n\n{\"event\": \"unheard-of\"}\n{\"event\": \"progress\"}\n")
+        sys.stdout.flush()
+    elif scenario == "half":
+        sys.stdout.write('{"event": "result", "outp')
+        sys.stdout.flush()
+        sys.exit(1)
+    elif scenario == "noresult":
+        sys.exit(0)
+    elif scenario == "flood":
+        for _ in range(500):
+            sys.stderr.write("x" * 99_999 + "\n")
+        sys.stdout.write("y" * 3_000_000 + "\n")
+    elif scenario in ("grandchild", "grandchild-slow"):
+        child = subprocess.Popen(["/bin/sleep", "300"])
+        with open(os.environ["CDENGINE_FAKE_LOG"] + ".grandchild", "w") as file:
+            file.write(str(child.pid))
+        if scenario == "grandchild-slow":
+            time.sleep(60)
+    elif scenario == "lingers":
+        result()
+        time.sleep(300)
+    elif scenario == "crash-after-result":
+        result()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    progress("open", 1, 1)
+    progress("detect", 50, 100, 3.0)
+    say(event="log", level="info", message="model irmad")
+    say(event="log", level="warning", message="grids differ")
+    outputs = write_outputs() if positional() and os.environ.get("CDENGINE_FAKE_WRITES", "1") == "1" else {}
+    progress("detect", 100, 100, 0.0)
+    result(outputs)
+
+
+def main():
+    if os.environ.get("CDENGINE_FAKE_LOG"):
+        with open(os.environ["CDENGINE_FAKE_LOG"], "a") as log:
+            log.write(json.dumps({"pid": os.getpid(), "argv": sys.argv[1:]}) + "\n")
+    if sys.argv[1:3] != ["-m", "cdengine"]:
+        sys.exit(f"called as {sys.argv}")
+    command = sys.argv[3]
+    if scenario == "missing":
+        sys.exit("/usr/bin/python3: No module named cdengine")
+    if command == "doctor":
+        if scenario == "doctor-slow":
+            time.sleep(60)
+        checks = [{"name": "torch", "ok": scenario != "unwell", "detail": "no", "remedy": "get it", "required": True}]
+        print(json.dumps({"versions": {"cdengine": "9.9.9"}, "checks": checks}, indent=1))
+    elif command == "models":
+        print(json.dumps({"architectures": [], "methods": [], "shipped": [{"name": "rgb-building", "task": "binary"}]}))
+    else:
+        detect()
+
+
+main()
