@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import shutil
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,24 +14,33 @@ from rasterio.errors import RasterioError
 from cdengine.errors import DiskFullError, OutputError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-LITTLE = 1 << 20  # with less than this free, a failed write is taken for a full disk
+PROBE_BYTES = 4 << 20  # a disk that takes as much is not full
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Within the block, errors of the disk or of GDAL become DiskFullError or OutputError about `path`."""
+def writing(*paths: Path) -> Iterator[None]:
+    """Within the block, errors of the disk or of GDAL become DiskFullError or OutputError about the files."""
     try:
         yield
-    except (RasterioError, CPLE_BaseError) as error:
-        raise write_error(path, error) from error
-    except OSError as error:
-        raise write_error(path, error) from error
+    except (RasterioError, CPLE_BaseError, OSError) as error:
+        raise write_error(error, *paths) from error
 
 
-def write_error(path: Path, error: Exception) -> OutputError:
-    """The error to raise for a failed write of `path`."""
+def write_error(error: Exception, *paths: Path) -> OutputError:
+    """The error to raise for a failed write of one of `paths`, files that will be thrown away."""
+    if getattr(error, "errno", None) in FULL or any(_full(path) for path in paths):
+        return DiskFullError(f"{paths[0].parent}: the disk is full; free some space or write to another disk")
     reason = " ".join(str(error.__cause__ or error).split())
-    low = shutil.disk_usage(path.parent).free < LITTLE
-    if low or getattr(error, "errno", None) in FULL or "No space left" in reason or "File too large" in reason:
-        return DiskFullError(f"{path.parent}: the disk is full; free some space or write to another disk")
-    return OutputError(f"{path.name}: writing failed ({reason}); check the disk and run again")
+    return OutputError(f"{paths[0].name}: writing failed ({reason}); check the disk and run again")
+
+
+def _full(path: Path) -> bool:
+    """Whether the file cannot grow. GDAL keeps the system's reason to itself, so it is tried."""
+    try:
+        with open(path, "ab") as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.errno in FULL
+    return False

@@ -7,6 +7,7 @@ was never written reads as nodata and takes no room. The closed file is opened a
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from affine import Affine
 from rasterio.windows import Window as RioWindow
 
+from cdengine.errors import OutputError
 from cdengine.events import Reporter
 from cdengine.raster.apart import run_apart
 from cdengine.raster.diskerrors import writing
@@ -110,8 +112,7 @@ class GeoTiffSink:
             with self._guard():
                 self._flush()
                 self._dataset.close()
-                with gdal_env():
-                    fill_overviews(self._work, self.spec, self._reporter, THREADS)
+                fill_overviews(self._work, self.spec, self._reporter, THREADS)
                 if self._cog:
                     run_apart("cog", self._reporter, str(self._work), str(self.path), str(self.spec.predictor))
                     self._work.unlink()
@@ -124,14 +125,19 @@ class GeoTiffSink:
     def abort(self) -> None:
         """Closes the file without finishing it and removes it."""
         if self._dataset is not None and not self._dataset.closed:
-            self._dataset.close()
+            with suppress(OutputError), self._guard():
+                self._dataset.close()
         for path in (self._work, self.path):
             path.unlink(missing_ok=True)
             Path(f"{path}.aux.xml").unlink(missing_ok=True)
 
     # ------------------------------------------------------------ parts
-    def _guard(self) -> Any:  # noqa: ANN401 (two context managers in one)
-        return writing(self.path)
+    def _guard(self) -> ExitStack:
+        """GDAL's settings, and errors of the disk as ours."""
+        stack = ExitStack()
+        stack.enter_context(writing(self.path, self._work))
+        stack.enter_context(gdal_env())
+        return stack
 
     def _create(self) -> None:
         grid, spec = self.grid, self.spec
@@ -161,8 +167,7 @@ class GeoTiffSink:
         if factors and grid.window.pixels * spec.count * np.dtype(spec.dtype).itemsize > APART_BYTES:
             run_apart("declare", self._reporter, str(self._work), *map(str, factors))
         elif factors:
-            with gdal_env():
-                declare_overviews(str(self._work), factors)
+            declare_overviews(str(self._work), factors)
         self._dataset = opened(self._work, "r+", num_threads=THREADS, SPARSE_OK="TRUE")
 
     def _flush(self) -> None:
@@ -182,7 +187,7 @@ class GeoTiffSink:
         width = min(self.block_cols, self.grid.width - col)
         sample = np.ascontiguousarray(values[:, :, col : col + width])
         self._samples.append(Sample(row, col, sample.shape[1], width, digest(sample)))
-        with self._guard(), gdal_env():
+        with self._guard():
             self._dataset.write(values, window=RioWindow(0, row, self.grid.width, values.shape[1]))
         self._reporter.check()
 

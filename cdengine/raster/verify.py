@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ import numpy as np
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RioWindow
 
-from cdengine.errors import OutputError
+from cdengine.errors import DiskFullError, OutputError
 from cdengine.events import Reporter
-from cdengine.raster.diskerrors import LITTLE, write_error
+from cdengine.raster.diskerrors import write_error
 from cdengine.raster.grid import Grid
 from cdengine.raster.quiet import opened
 from cdengine.raster.source import gdal_env
@@ -74,7 +73,7 @@ def verify(path: Path, expected: Expected, reporter: Reporter) -> None:
             if present < expected.blocks:
                 raise _differs(path, f"{expected.blocks - present} of {expected.blocks} blocks are missing")
     except RasterioError as error:
-        raise write_error(path, error) from error
+        raise write_error(error, path) from error
 
 
 def _check_header(path: Path, dataset: Any, expected: Expected, reporter: Reporter) -> None:  # noqa: ANN401
@@ -105,5 +104,6 @@ def _present(dataset: Any, reporter: Reporter) -> int:  # noqa: ANN401
 
 
 def _differs(path: Path, what: str) -> OutputError:
-    full = " (the disk is full)" if shutil.disk_usage(path.parent).free < LITTLE else "; check the disk and run again"
-    return OutputError(f"{path.name}: does not read back as written: {what}{full}")
+    error = OutputError(f"{path.name}: does not read back as written: {what}; check the disk and run again")
+    fuller = write_error(error, path)
+    return fuller if isinstance(fuller, DiskFullError) else error
