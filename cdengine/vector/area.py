@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyproj
 import shapely
+from affine import Affine
 from rasterio.crs import CRS
 from shapely.geometry.base import BaseGeometry
 
@@ -85,7 +86,7 @@ class Ellipsoid:
 
     def pixel_sizes(self, grid: Grid, rows: Array, cols: Array) -> tuple[Array, Array]:
         """Ground lengths in metres of one step along the column axis and along the row axis at pixel positions."""
-        middle = grid.transform * (cols + 0.5, rows + 0.5)
+        middle = positions(grid.transform, cols + 0.5, rows + 0.5)
         lon, lat = self.lonlat(*middle)
         sizes = []
         for dx, dy in ((grid.transform.a, grid.transform.d), (grid.transform.b, grid.transform.e)):
@@ -145,6 +146,12 @@ def area_m2(geometry: BaseGeometry, crs: CRS | None) -> float | None:
     return None if areas is None else float(areas[0])
 
 
+def positions(transform: Affine, cols: Array, rows: Array) -> tuple[Array, Array]:
+    """Map coordinates x, y of positions on the pixel lattice."""
+    t = transform
+    return t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
+
+
 class PixelArea:
     """Adds up the ground under selected pixels of a grid, strip by strip, without any polygon."""
 
@@ -158,6 +165,11 @@ class PixelArea:
                 int(np.clip(_BLOCK_M / max(size, 1e-6), 1, _BLOCK_PIXELS)) if np.isfinite(size) else 1
                 for size in (float(height[0]), float(width[0]))
             )
+
+    @property
+    def on_earth(self) -> bool:
+        """Whether the CRS has a ground, so that areas are known."""
+        return self._ground is not None
 
     def total(self, window: Window, mask: Array) -> float | None:
         """Area in m² of the pixels of `window` where `mask` (h, w) is True; None where the CRS has no ground."""
@@ -184,7 +196,7 @@ def _starts(start: int, stop: int, step: int) -> Iterator[int]:
 
 def _quads(grid: Grid, rows: Array, cols: Array, height: int, width: int) -> Array:
     corners = [(0, 0), (width, 0), (width, height), (0, height), (0, 0)]
-    xy = [np.column_stack(grid.transform * (cols + dc, rows + dr)) for dc, dr in corners]
+    xy = [np.column_stack(positions(grid.transform, cols + dc, rows + dr)) for dc, dr in corners]
     return np.asarray(shapely.polygons(np.stack(xy, axis=1)))
 
 
@@ -201,7 +213,7 @@ def _azimuthal(sphere: Array, part: Array, parts: int) -> tuple[tuple[Array, Arr
         another way is better.
     """
     centre = np.column_stack([np.bincount(part, weights=sphere[:, axis], minlength=parts) for axis in range(3)])
-    centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-12)
+    centre = centre / np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-12)
     # Any two directions square to the centre will do; the axis it is farthest from gives a stable one.
     helper = np.eye(3)[np.argmin(np.abs(centre), axis=1)]
     east = np.cross(helper, centre)

@@ -103,7 +103,8 @@ class PolygonWriter:
             OutputError: the disk is full, or the driver failed.
             Cancelled: on request; the file is removed.
         """
-        bounds = tuple(float(bound) for bound in self._bounds) if self.features else None
+        west, south, east, north = (float(bound) for bound in self._bounds)
+        bounds = (west, south, east, north) if self.features else None
         schema = self._schema.insert(0, pa.field("fid", pa.int64()))
         features = Features(schema, self._numbered(schema), self._crs, self._layer, bounds)
         self._path.unlink(missing_ok=True)  # GDAL would add to a GeoPackage that is there

@@ -15,13 +15,14 @@ from affine import Affine
 
 from cdengine.errors import UsageError
 from cdengine.raster.grid import Grid
-from cdengine.vector.area import Ellipsoid
+from cdengine.vector.area import Ellipsoid, positions
+from cdengine.vector.coverage import simplify_coverage
 from cdengine.vector.polygonize import Patches
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 COVERAGE_VERTICES = 5_000_000  # more than these are not held to be simplified together
-_EXACTNESS = 1.01  # the largest pixel of a grid is looked for on a lattice, so it may be a little larger still
+_LARGER = 1.01  # the largest pixel of a grid is looked for on a lattice, so it may be a little larger still
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Shaper:
             areas = areas[np.isfinite(areas)]
             if not len(areas):
                 return 1
-            largest = float(areas.max()) * _EXACTNESS
+            largest = float(areas.max()) * _LARGER
         needed = self._shaping.min_area / largest
         if self._shaping.fill_holes > 0:
             # n connected pixels lie in a box with width + height <= n + 1, which they cannot outgrow when filled
@@ -99,21 +100,14 @@ class Shaper:
         width, height = self._pixel_size((bounds[:, 1] + bounds[:, 3]) / 2, (bounds[:, 0] + bounds[:, 2]) / 2)
         metric = _scaled(geometry, width, height)
         simple = _scaled(shapely.simplify(metric, self._shaping.simplify), 1 / width, 1 / height)
-        return _sound(simple, geometry)
+        return np.asarray(shapely.transform(simple, np.rint))  # vertices are a part of those given, on the lattice
 
     def simplified_together(self, geometry: Array) -> Array:
-        """Polygons in pixel coordinates that adjoin, simplified so that common borders stay common.
-
-        Visvalingam and Whyatt's method on the edges that the polygons share (GEOS's coverage simplifier); the pixel
-        size of the grid's middle serves all, since a common border must be scaled alike on both sides.
-        """
+        """Polygons in pixel coordinates that adjoin, simplified so that common borders stay common."""
         if self._shaping.simplify <= 0 or not len(geometry):
             return geometry
         width, height = self._pixel_size(np.array([self._grid.height / 2]), np.array([self._grid.width / 2]))
-        metric = _scaled(geometry, np.repeat(width, len(geometry)), np.repeat(height, len(geometry)))
-        simple = np.asarray(shapely.coverage_simplify(metric, self._shaping.simplify))
-        back = np.repeat(1 / width, len(geometry)), np.repeat(1 / height, len(geometry))
-        return _sound(_scaled(simple, *back), geometry)
+        return simplify_coverage(geometry, self._shaping.simplify, float(width[0]), float(height[0]))
 
     def _filled(self, patches: Patches) -> Patches:
         if self._shaping.fill_holes <= 0:
@@ -141,14 +135,14 @@ class Shaper:
 
 def to_map(geometry: Array, transform: Affine) -> Array:
     """Polygons in pixel coordinates → CRS coordinates, exteriors counter-clockwise and holes clockwise."""
-    t = transform
-    moved = shapely.transform(
-        geometry,
-        lambda xy: np.column_stack(
-            [t.a * xy[:, 0] + t.b * xy[:, 1] + t.c, t.d * xy[:, 0] + t.e * xy[:, 1] + t.f],
-        ),
-    )
+    moved = shapely.transform(geometry, lambda xy: np.column_stack(positions(transform, xy[:, 0], xy[:, 1])))
     return np.asarray(shapely.orient_polygons(moved))
+
+
+def is_sound(polygons: Array) -> Array:
+    """Whether each is a valid, non-empty polygon, as simplifying does not always leave it."""
+    sound = shapely.is_valid(polygons) & ~shapely.is_empty(polygons)
+    return np.asarray(sound & (shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON))
 
 
 def _scaled(geometry: Array, width: Array, height: Array) -> Array:
@@ -156,9 +150,3 @@ def _scaled(geometry: Array, width: Array, height: Array) -> Array:
     coordinates[:, 0] *= width[index]
     coordinates[:, 1] *= height[index]
     return np.asarray(shapely.set_coordinates(geometry.copy(), coordinates))
-
-
-def _sound(simple: Array, original: Array) -> Array:
-    """The simplified polygons; the original where simplifying broke one (a collapsed or self-crossing ring)."""
-    good = shapely.is_valid(simple) & ~shapely.is_empty(simple) & (shapely.get_type_id(simple) == 3)
-    return np.where(good, simple, original)
