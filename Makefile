@@ -66,7 +66,7 @@ plugin: $(PLUGIN_STAMP) ## dist/cdengine_qgis-VERSION.zip, and build/plugins/ fo
 	@ls dist/cdengine_qgis-*.zip
 
 bench: install ## timings and memory as JSON and a table in build/bench/
-	$(PYTHON) benchmarks/run.py --output build/bench
+	$(PYTHON) -m benchmarks.run --output build/bench
 
 docs: install ## option tables in docs/cli.md are those of the parsers, and links lead somewhere
 	$(PYTHON) tools/make_docs.py --check
