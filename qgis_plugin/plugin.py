@@ -35,6 +35,9 @@ class ChangeDetectionPlugin:
         self._add_setting()
         self._provider = Provider()
         QgsApplication.processingRegistry().addProvider(self._provider)
+        # While a provider is being added its algorithms cannot be found by id yet, so the steps of its own models stay
+        # empty and the models show no outputs. Now they can.
+        self._provider.refreshAlgorithms()
 
     def initGui(self) -> None:  # noqa: N802
         """Provider and menu."""

@@ -15,6 +15,7 @@ from .algorithms.detect import Detect
 from .algorithms.detectpairs import DetectPairs
 from .algorithms.detectwithoutmodel import DetectWithoutModel
 from .algorithms.installengine import InstallEngine
+from .algorithms.shared import MODEL
 from .algorithms.vectorize import Vectorize
 
 ALGORITHMS = (Detect, DetectWithoutModel, DetectPairs, Align, Vectorize, InstallEngine)
@@ -66,6 +67,9 @@ def load_model(path: str) -> "QgsProcessingModelAlgorithm | None":
     """A shipped model, or None where this QGIS cannot read it: that is said in the log, and the rest still loads."""
     model = QgsProcessingModelAlgorithm()
     if model.fromFile(path):
+        definition = model.parameterDefinition("MODEL")
+        if definition is not None:
+            definition.setMetadata(MODEL.definition().metadata())  # suggestions, as in the algorithms
         return model
     QgsMessageLog.logMessage(f"{path} cannot be read as a model", "Change detection", Qgis.MessageLevel.Warning)
     return None

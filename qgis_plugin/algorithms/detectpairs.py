@@ -155,7 +155,7 @@ class DetectPairs(EngineAlgorithm):
             changes.append(outputs["--output"])
             polygons.append(outputs["--polygons"])
             area += result.stats.get("changed_area_m2") or 0.0
-            count += result.stats.get("n_changes") or 0
+            count += result.stats.get("polygons") or 0
             for option, style in (("--output", "change"), ("--polygons", "polygons"), ("--probability", "probability")):
                 if option in outputs:
                     styling.write_style(outputs[option], style)

@@ -48,7 +48,7 @@ class Vectorize(EngineAlgorithm):
     )
     NUMBERS = {
         "CHANGED_AREA_M2": ("Area of the polygons in square metres", "changed_area_m2"),
-        "N_CHANGES": ("Number of polygons", "n_changes"),
+        "N_CHANGES": ("Number of polygons", "polygons"),
     }
     STAGES = {"polygons": 100}
     TITLES = {"polygons": "Tracing polygons"}

@@ -96,7 +96,7 @@ def write_outputs():
 
 
 def result(outputs=None):
-    stats = {"changed_area_m2": 2500.0, "changed_percent": 25.0, "n_changes": 1, "threshold": 0.5}
+    stats = {"changed_area_m2": 2500.0, "changed_percent": 25.0, "polygons": 1, "changed_px": 25, "threshold": 0.5}
     say(event="result", outputs=outputs or {}, stats=stats)
 
 

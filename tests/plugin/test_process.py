@@ -42,7 +42,7 @@ def cancel_after(seconds):
 
 def test_good_run(fake):
     result, seen, stray = run(fake, "ok")
-    assert result.stats["n_changes"] == 1
+    assert result.stats["polygons"] == 1
     assert isinstance(seen[0], events.Start) and seen[0].device_name == "Fake CPU"
     assert [event.stage for event in seen if isinstance(event, events.Progress)] == ["open", "detect", "detect"]
     assert events.Log("warning", "grids differ") in seen
@@ -77,13 +77,13 @@ def test_exit_code_of_the_error_event(fake):
 
 def test_garbage_is_passed_on_and_survived(fake):
     result, _, stray = run(fake, "garbage")
-    assert result.stats["n_changes"] == 1
+    assert result.stats["polygons"] == 1
     assert len(stray) == 3  # bytes that are no UTF-8, a list, a progress event without its fields
 
 
 def test_flood_on_both_pipes_neither_blocks_nor_fills_memory(fake):
     result, _, stray = run(fake, "flood")
-    assert result.stats["n_changes"] == 1
+    assert result.stats["polygons"] == 1
     assert all(len(line) <= 500 for line in stray)
 
 
@@ -116,12 +116,12 @@ def test_grandchild_that_outlives_the_engine_does_not_hold_us_up(fake):
 def test_result_stands_when_the_engine_does_not_end(fake, monkeypatch):
     monkeypatch.setattr(process, "EXIT_WAIT_S", 0.5)
     result, _, _ = run(fake, "lingers")
-    assert result.stats["n_changes"] == 1
+    assert result.stats["polygons"] == 1
 
 
 def test_crash_after_the_result_is_told(fake):
     result, seen, _ = run(fake, "crash-after-result")
-    assert result.stats["n_changes"] == 1
+    assert result.stats["polygons"] == 1
     assert any(isinstance(event, events.Log) and "ended badly" in event.message for event in seen)
 
 
