@@ -26,6 +26,7 @@ from cdengine.inference.show import show
 from cdengine.inference.source import MaskedSource
 from cdengine.inference.stats import figures
 from cdengine.inference.tiles import Tiling
+from cdengine.raster.checksum import Checksums, check_sidecars
 from cdengine.raster.pair import Pair
 from cdengine.raster.publish import Publication
 from cdengine.raster.register import estimate_shift
@@ -94,10 +95,13 @@ def run_detect(before: str, after: str, output: str, options: DetectOptions, rep
         publication = stack.enter_context(
             Publication(targets, inputs=inputs, overwrite=options.overwrite, job=token, reporter=reporter)
         )
+        check_sidecars([*members(before), *members(after)], reporter)
+        sums = Checksums({"before": members(before), "after": members(after)}, reporter)
+        stack.callback(sums.close)
         journal = Journal(journal_folder(targets["change"]), facts, resume=options.resume)
         stack.enter_context(reporter.cancellation.cleanup(lambda: _drop(journal, options.resume)))
         try:
-            result = _Job(pair, choice, options, token, publication, journal, reporter).run(began)
+            result = _Job(pair, choice, options, token, sums, publication, journal, reporter).run(began)
         except BaseException as error:
             _after_failure(error, journal, options.resume, reporter)
             raise
@@ -113,6 +117,7 @@ class _Job:
     choice: Choice
     options: DetectOptions
     token: str
+    sums: Checksums
     publication: Publication
     journal: Journal
     reporter: Reporter
@@ -172,7 +177,9 @@ class _Job:
         asked = [name for name in SEMANTIC_OUTPUTS if getattr(self.options, name) is not None]
         if asked and not detector.classes:
             flags = ", ".join("--" + name.replace("_", "-") for name in asked)
-            raise ModelTaskError(f"{self.choice.label} finds change, not classes: leave out {flags}, or name a semantic model")
+            raise ModelTaskError(
+                f"{self.choice.label} finds change, not classes: leave out {flags}, or name a semantic model"
+            )
 
     def _prepare(self, detector: Detector, pair: Pair, aoi: Aoi | None, workers: int) -> None:
         """Statistics of the pair, taken from the journal when an interrupted run has gathered them already."""
@@ -211,6 +218,7 @@ class _Job:
         if needs_picture and "probability" not in rasters:
             rasters["probability"] = self.journal.folder / "probability.tif"
         tags = plan.tags(pair, self.choice, self.options, threshold, described, self.token)
+        tags |= {f"CDENGINE_{date.upper()}_SHA256": value for date, value in self.sums.result().items()}
         return Assembly(pair.grid, pair.window, tiling, layers, detector.classes, rasters, tags, self.options.cog)
 
     def _assemble(self, assembly: Assembly) -> tuple[Totals, int]:
