@@ -1,0 +1,104 @@
+"""`bench`: figures that belong together, and nothing left behind."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cdengine.cli import bench
+from cdengine.errors import DeviceError, UsageError
+from cdengine.events import CollectSink, Reporter
+from cdengine.synthesis.texture import write_texture_pair
+
+
+def options(**changed) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    bench.configure(parser)
+    args = parser.parse_args([])
+    vars(args).update(changed)
+    return args
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[dict, list]:
+    sink = CollectSink()
+    args = options(size=480, tile=256, overlap=64, repeats=1, device="cpu", precision="fp32")
+    answer = bench.run(args, Reporter(sink)).answer
+    assert answer is not None
+    return answer, sink.events
+
+
+def test_figures_belong_together(small):
+    answer, _ = small
+    assert answer["tiles"] == 9  # 480 = 256 + 192 + 32: starts 0, 192, 224 in both directions
+    assert answer["ratio"] == pytest.approx(answer["detect_mpx_s"] / answer["raw_forward_mpx_s"], rel=0.01)
+    assert answer["detect_mpx_s"] == pytest.approx(9 * 256**2 / 1e6 / answer["detect_s"], rel=0.01)
+    assert sum(answer["stages_s"].values()) <= answer["detect_s"] * 1.01
+    assert answer["peak_rss_mb"] > 50
+    assert answer["read_mpx_s"] > 0
+
+
+def test_the_reference_network_finds_patches_not_noise(small):
+    answer, _ = small
+    assert 1 <= answer["polygons"] < 1000
+
+
+def test_progress_of_every_part_is_reported(small):
+    _, events = small
+    stages = {event["stage"] for event in events if event["event"] == "progress"}
+    assert {"inputs", "raw forward", "detect", "read"} <= stages
+
+
+def test_nothing_is_left_behind(small):
+    assert list(Path(tempfile.gettempdir()).glob("cdengine-bench-*/bench.safetensors")) == []
+
+
+def test_text_names_both_rates(small):
+    text = bench.as_text(small[0])
+    assert "raw forward" in text and "Mpx/s" in text and "ratio" in text
+
+
+@pytest.mark.parametrize("wrong", [{"size": 100}, {"repeats": 0}, {"batch_size": 0}, {"tile": 500}, {"overlap": 512}])
+def test_senseless_options_are_refused(wrong):
+    with pytest.raises(UsageError, match="--"):
+        bench.run(options(**wrong), Reporter())
+
+
+def test_an_absent_device_is_refused():
+    with pytest.raises(DeviceError):
+        bench.run(options(device="cuda:99"), Reporter())
+
+
+def test_peak_memory_grows_with_what_is_held():
+    bench.reset_peak_rss()
+    before = bench.peak_rss_mb()
+    if before is None:
+        pytest.skip("this system does not tell a process its peak of memory")
+    held = np.ones(40_000_000, np.uint8)
+    after = bench.peak_rss_mb()
+    assert after is not None
+    assert after - before >= 30
+    assert held.sum() == 40_000_000
+
+
+def test_texture_pairs_are_reproducible_and_mostly_unchanged(tmp_path):
+    import rasterio
+
+    pixels = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        paths = write_texture_pair(tmp_path / name, 600, 700, Reporter())
+        for path in paths:
+            with rasterio.open(path) as file:
+                assert file.profile["compress"] == "deflate" and file.profile["blockxsize"] == 512
+                pixels.append(file.read())
+    before, after, again, _ = pixels
+    assert before.shape == (3, 600, 700)
+    assert np.array_equal(before, again)
+    expected = before.astype(int) * 15 // 16 + 12
+    share = (np.abs(after.astype(int) - expected) > 12).any(0).mean()
+    assert 0.005 < share < 0.1
