@@ -14,7 +14,8 @@ from cdengine.errors import UsageError
 from cdengine.events import Reporter
 from cdengine.inference.options import CHOICES, DetectOptions
 
-METAVARS = {"model": "M", "ensemble": "M", "aoi": "FILE", "tile": "N", "overlap": "N", "workers": "N"}
+METAVARS = {"model": "M", "bands_before": "BANDS", "bands_after": "BANDS", "device": "NAME"}
+METAVARS |= {"tile": "N", "overlap": "N", "workers": "N"}
 NUMBERS: dict[str, Callable[[str], Any]] = {
     "tile": int,
     "overlap": int,
@@ -50,13 +51,11 @@ def _add(parser: argparse.ArgumentParser, option: Field[Any], text: str) -> None
     elif option.name == "ensemble":
         parser.add_argument(flag, nargs="+", default=(), metavar="M", help=text)
     elif option.name in ("batch_size", "threshold"):
-        number = int if option.name == "batch_size" else float
-        metavar = "N" if number is int else "T"
+        number: type[int] | type[float] = int if option.name == "batch_size" else float
+        metavar = "N" if option.name == "batch_size" else "T"
         parser.add_argument(flag, type=_auto_or(number, flag), default=default, metavar=metavar, help=text + shown)
     else:
-        metavar = METAVARS.get(option.name, "X" if option.name in NUMBERS else None)
-        if metavar is None:
-            metavar = "BANDS" if option.name.startswith("bands") else "NAME" if option.name == "device" else "FILE"
+        metavar = METAVARS.get(option.name, "X" if option.name in NUMBERS else "FILE")
         kind = NUMBERS.get(option.name, str)
         parser.add_argument(flag, type=kind, default=default, metavar=metavar, help=text + shown)
 

@@ -43,9 +43,8 @@ def _device(requested: str | None) -> tuple[str, str]:
 
 def _accelerator_possible() -> bool:
     """False only where it is certain that torch would find nothing but the CPU."""
-    if sys.platform == "linux":
-        return Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists() or Path("/dev/kfd").exists()
-    return True
+    nodes = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, NVIDIA under WSL, AMD
+    return not sys.platform.startswith("linux") or any(Path(node).exists() for node in nodes)
 
 
 def cpu_name() -> str:

@@ -177,9 +177,7 @@ class _Job:
         asked = [name for name in SEMANTIC_OUTPUTS if getattr(self.options, name) is not None]
         if asked and not detector.classes:
             flags = ", ".join("--" + name.replace("_", "-") for name in asked)
-            raise ModelTaskError(
-                f"{self.choice.label} finds change, not classes: leave out {flags}, or name a semantic model"
-            )
+            raise ModelTaskError(f"{self.choice.label} gives no classes: leave out {flags}, or name a semantic model")
 
     def _prepare(self, detector: Detector, pair: Pair, aoi: Aoi | None, workers: int) -> None:
         """Statistics of the pair, taken from the journal when an interrupted run has gathered them already."""
@@ -198,10 +196,10 @@ class _Job:
         return LayerFormat(len(detector.classes), threshold, dtype)
 
     def _tiling(self, detector: Detector, pair: Pair) -> Tiling:
-        tile = self.options.tile or getattr(detector, "tile", DEFAULT_TILE)
+        tile = self.options.tile or int(getattr(detector, "tile", DEFAULT_TILE))
         overlap = self.options.overlap
         if overlap is None:
-            overlap = getattr(detector, "overlap", 2 * detector.margin)
+            overlap = int(getattr(detector, "overlap", 2 * detector.margin))
         return Tiling.of(pair.window.height, pair.window.width, tile, overlap, detector.margin)
 
     def _assembly(

@@ -30,10 +30,15 @@ class Detector(Protocol):
     (calls of `predict` worth running at a time; default: as many as reading threads).
     """
 
-    name: str
-    classes: tuple[str, ...]
-    margin: int
-    threshold: float
+    # properties, so that a plain attribute and a computed one both fit
+    @property
+    def name(self) -> str: ...  # noqa: D102 (described above)
+    @property
+    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def margin(self) -> int: ...  # noqa: D102
+    @property
+    def threshold(self) -> float: ...  # noqa: D102
 
     def prepare(self, source: PixelSource, reporter: Reporter) -> None:
         """Gathers statistics of the pair in one or more streaming passes; nothing to do for most networks."""

@@ -1,4 +1,4 @@
-"""One detection as a fixed plan: which files come out, what identifies the job, and what every output says of itself."""
+"""One detection as a fixed plan: which files come out, what identifies the job, what each output says of itself."""
 
 from __future__ import annotations
 

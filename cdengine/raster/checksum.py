@@ -48,7 +48,7 @@ def check_sidecars(paths: Iterable[Path], reporter: Reporter) -> None:
             with reporter.stage("checksum", 1, "files") as stage:
                 if digest(path, algorithm, reporter) != found[0].lower():
                     raise ChecksumError(
-                        f"{path} does not match {sidecar.name}: it was damaged or replaced; copy it again"
+                        f"{path} does not match {sidecar.name}: damaged or replaced; copy it again"
                     )
                 stage.advance()
 
