@@ -1,0 +1,232 @@
+"""Small pictures of large rasters: read through overviews, warped onto one small grid, stretched alike."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window as RasterioWindow
+
+from cdengine.assess.colours import hatch
+from cdengine.raster.bands import alpha_band, band_names
+from cdengine.raster.grid import Grid, Window
+from cdengine.raster.paths import parse
+
+Array = np.ndarray[Any, np.dtype[Any]]
+# Blocks that may be decoded for one picture where a raster has no overviews: some seconds of work.
+BLOCK_BUDGET = 1600
+DETAIL_PX = 4096
+SENTINEL = {"b04": 0, "b03": 1, "b02": 2, "b4": 0, "b3": 1, "b2": 2}
+COLOURS = {"red": 0, "green": 1, "blue": 2, "r": 0, "g": 1, "b": 2}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a picture shows: a window of BEFORE's grid, at so many pixels.
+
+    Attributes:
+        grid: BEFORE's full grid.
+        window: the part that is shown.
+        height: rows of the picture.
+        width: columns of the picture.
+    """
+
+    grid: Grid
+    window: Window
+    height: int
+    width: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of BEFORE is shown."""
+        return self.window == self.grid.window
+
+    @property
+    def small_grid(self) -> Grid:
+        """The grid of the picture's pixels."""
+        part = self.grid.crop(self.window)
+        scale = Affine.scale(self.window.width / self.width, self.window.height / self.height)
+        return Grid(part.crs, part.transform @ scale, self.height, self.width)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A decimated picture: bands (1 or 3, h, w) float32 and where it is valid (h, w)."""
+
+    bands: Array
+    valid: Array
+    numbers: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def display_bands(dataset: Any) -> tuple[int, ...]:  # noqa: ANN401 (rasterio has no types)
+    """Which bands to show as red, green, blue; one number for a grey picture.
+
+    Bands described by colour or Sentinel-2 name come first, then colour interpretation. Of four or more bands without
+    any of these, the order blue, green, red, … of satellite products is taken, of three, red, green, blue.
+    """
+    for table in (COLOURS, SENTINEL):
+        found = {table[name.casefold()]: i for i, name in reversed(list(enumerate(band_names(dataset), 1)))
+                 if name.casefold() in table}  # fmt: skip
+        if len(found) == 3:
+            return found[0], found[1], found[2]
+    alpha = alpha_band(dataset)
+    count = dataset.count - (alpha is not None)
+    if count < 3:
+        return (1,)
+    return (1, 2, 3) if count == 3 else (3, 2, 1)
+
+
+def grid_of(dataset: Any) -> Grid:  # noqa: ANN401
+    """The dataset's place on earth."""
+    return Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
+
+
+def too_dear(dataset: Any, factor: float) -> bool:  # noqa: ANN401
+    """Whether reading the raster decimated by `factor` would decode more blocks than a picture is worth."""
+    levels = [1, *dataset.overviews(1)]
+    level = max([step for step in levels if step <= max(1.0, factor) * 1.2], default=1)
+    height, width = dataset.block_shapes[0]
+    rows = min(dataset.height / factor, dataset.height / level / height)
+    return bool(rows * math.ceil(dataset.width / level / width) > BLOCK_BUDGET)
+
+
+def read_pair(before: str | os.PathLike[str], after: str | os.PathLike[str], frame: Frame) -> tuple[Preview, Preview]:
+    """Both dates on the frame's small grid; AFTER is warped there if its grid differs.
+
+    Args:
+        before: raster whose grid the frame is of.
+        after: any raster of the same place.
+        frame: what to show.
+    """
+    return _read(before, "BEFORE", frame), _read(after, "AFTER", frame)
+
+
+def _read(path: str | os.PathLike[str], label: str, frame: Frame) -> Preview:
+    with rasterio.open(parse(path, label).gdal) as dataset:
+        numbers = display_bands(dataset)
+        alpha = alpha_band(dataset)
+        wanted = [*numbers, alpha] if alpha is not None else list(numbers)
+        own = grid_of(dataset)
+        aligned = own.same_pixels(frame.grid) or (own.crs is None and frame.grid.crs is None)
+        if aligned or own.crs is None or frame.grid.crs is None:
+            values, mask = _decimated(dataset, wanted, frame)
+        else:
+            values, mask = _warped(dataset, wanted, frame)
+        dtype = np.dtype(dataset.dtypes[0])
+    valid = mask & np.isfinite(values).all(axis=0)
+    if alpha is not None:
+        valid &= values[-1] > 0
+        values = values[:-1]
+    return Preview(values, valid, numbers, dtype)
+
+
+def _decimated(dataset: Any, bands: list[int], frame: Frame) -> tuple[Array, Array]:  # noqa: ANN401
+    part = frame.window
+    window = RasterioWindow(part.col, part.row, part.width, part.height)
+    shape = (frame.height, frame.width)
+    boundless = {"boundless": True} if dataset.shape != (frame.grid.height, frame.grid.width) else {}
+    values = dataset.read(bands, window=window, out_shape=(len(bands), *shape), resampling=Resampling.nearest,
+                          out_dtype="float32", **boundless)  # fmt: skip
+    if _shadowed(dataset):
+        return values, (values != dataset.nodata).all(axis=0)
+    masks = dataset.read_masks(bands, window=window, out_shape=(len(bands), *shape), **boundless)
+    return values, (masks > 0).all(axis=0)
+
+
+def _shadowed(dataset: Any) -> bool:  # noqa: ANN401
+    """Whether a nodata value overrules a band tagged as alpha; GDAL's masks then come with a warning."""
+    return dataset.nodata is not None and any(colour.name == "alpha" for colour in dataset.colorinterp)
+
+
+def _warped(dataset: Any, bands: list[int], frame: Frame) -> tuple[Array, Array]:  # noqa: ANN401
+    small = frame.small_grid
+    # An alpha band made by the warper tells what the raster does not cover.
+    has_alpha = any(colour.name == "alpha" for colour in dataset.colorinterp)
+    with WarpedVRT(
+        dataset,
+        crs=small.crs,
+        transform=small.transform,
+        height=small.height,
+        width=small.width,
+        resampling=Resampling.nearest,
+        add_alpha=not has_alpha and dataset.nodata is None,
+    ) as vrt:
+        values = vrt.read(bands, out_dtype="float32")
+        if _shadowed(vrt):
+            return values, (values != dataset.nodata).all(axis=0)
+        mask = (vrt.read_masks(bands) > 0).all(axis=0)
+    return values, mask
+
+
+def read_layer(path: str | os.PathLike[str], frame: Frame, *, peak: bool = False) -> Array:
+    """One-band result raster on the frame, float32, NaN where it has no data.
+
+    Args:
+        path: a raster on BEFORE's grid, or on another one of the same place.
+        frame: what to show.
+        peak: the greatest value that falls into a pixel, so that small changes do not vanish.
+    """
+    fine = max(1, min(4, math.floor(frame.window.width / frame.width))) if peak else 1
+    finer = Frame(frame.grid, frame.window, frame.height * fine, frame.width * fine)
+    with rasterio.open(path) as dataset:
+        aligned = dataset.crs == frame.grid.crs and grid_of(dataset).same_pixels(frame.grid)
+        values, mask = (_decimated if aligned or dataset.crs is None else _warped)(dataset, [1], finer)
+    layer = np.where(mask, values[0], -np.inf)
+    layer = layer.reshape(frame.height, fine, frame.width, fine).max(axis=(1, 3))
+    return np.where(np.isfinite(layer), layer, np.nan).astype(np.float32)
+
+
+def stretched(before: Preview, after: Preview) -> tuple[Array, Array, bool]:
+    """Both dates as display pictures.
+
+    Each band is stretched between its joint 2nd and 98th percentiles of both dates, so that equal values look equal.
+    Where the dates differ in bands, or in range so much that one would be black, each is stretched by itself.
+
+    Returns:
+        Two (h, w, 3) uint8 pictures, and whether the stretch is common to both.
+    """
+    ranges = [_range(preview) for preview in (before, after)]
+    joint = before.bands.shape[0] == after.bands.shape[0] and before.dtype.kind == after.dtype.kind
+    if joint:
+        common = _percentiles(np.concatenate([p.bands[:, p.valid] for p in (before, after)], axis=1))
+        if common is not None and all(limits is None or _shows(limits, common) for limits in ranges):
+            return _picture(before, common), _picture(after, common), True
+    return _picture(before, ranges[0]), _picture(after, ranges[1]), False
+
+
+def _range(preview: Preview) -> list[tuple[float, float]] | None:
+    return _percentiles(preview.bands[:, preview.valid])
+
+
+def _shows(own: list[tuple[float, float]], common: list[tuple[float, float]]) -> bool:
+    """Whether a date keeps enough contrast under the common stretch."""
+    kept = [(high - low) / max(top - bottom, 1e-12) for (low, high), (bottom, top) in zip(own, common, strict=True)]
+    return float(np.mean(kept)) > 0.25
+
+
+def _percentiles(values: Array) -> list[tuple[float, float]] | None:
+    if values.shape[1] == 0:
+        return None
+    low, high = np.percentile(values, [2, 98], axis=1)
+    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+
+
+def _picture(preview: Preview, limits: list[tuple[float, float]] | None) -> Array:
+    height, width = preview.valid.shape
+    out = hatch(height, width)
+    if limits is None:
+        return out
+    bands = [
+        np.clip((np.where(preview.valid, band, low) - low) / max(high - low, 1e-12), 0, 1)
+        for band, (low, high) in zip(preview.bands, limits, strict=True)
+    ]
+    shown = np.stack(bands if len(bands) == 3 else bands * 3, axis=-1)
+    return np.where(preview.valid[..., None], np.rint(shown * 255), out).astype(np.uint8)
