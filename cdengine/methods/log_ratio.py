@@ -1,0 +1,86 @@
+"""Log-ratio of local means, for synthetic aperture radar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cdengine.events import Reporter
+from cdengine.methods.moments import plausible
+from cdengine.methods.neighbourhood import box_mean
+from cdengine.methods.sample import PixelSample, blocks, core_window, sample_size
+from cdengine.methods.statistic import StatisticDetector, require_equal_bands
+from cdengine.methods.threshold import ThresholdMethod, automatic
+from cdengine.raster.pair import PixelSource
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_EPSILON = 0.01  # of the mean brightness: keeps shadow and calm water, near 0 in both dates, from being all ratios
+_MANY = 0.5  # dark or negative pixels that let suspect decibels
+
+
+class LogRatio(StatisticDetector):
+    """s = |log((m_after + ε) / (m_before + ε))|, m the mean of a window; over several bands the root mean square.
+
+    Speckle multiplies, so that differences grow with brightness and ratios do not. The mean of a window is the
+    maximum-likelihood estimate of the mean intensity under fully developed speckle. Works on amplitude and
+    intensity alike (the logarithm of one is half that of the other); not on decibels, which are logarithms already.
+    Values below 0 count as 0.
+
+    Source: Bazi, Bruzzone and Melgani 2005; Rignot and van Zyl 1993.
+    """
+
+    name = "log-ratio"
+
+    def __init__(self, window: int = 5, threshold_method: ThresholdMethod = "kittler-illingworth") -> None:
+        super().__init__()
+        if window < 1 or window % 2 == 0:
+            raise ValueError(f"window {window}: an odd number of pixels, 1 or more, is needed")
+        self.margin = window // 2
+        self._window = window
+        self._method = threshold_method
+        self._epsilon = np.ones((0, 1), np.float32)
+
+    def _fit(self, source: PixelSource, reporter: Reporter) -> float:
+        require_equal_bands(self.name, source)
+        count = source.before.count
+        sample = PixelSample(sample_size(4 * count))
+        pixels = dark = 0
+        with reporter.stage("statistics", source.window.pixels, "px") as stage:
+            for block, core in blocks(source, stage, halo=self.margin):
+                usable = plausible(block.valid, block.before, block.after)
+                before, after = self._smooth(block.before, usable), self._smooth(block.after, usable)
+                sample.add(core_window(block.window, core), usable[core], before[:, core], after[:, core])
+                pixels += int(usable[core].sum())
+                dark += int((usable & (block.before <= 0).any(axis=0))[core].sum())
+        if dark > _MANY * max(pixels, 1):
+            reporter.warning(
+                f"log-ratio: {dark / pixels:.0%} of the pixels of {source.before.uri} are 0 or negative; "
+                "it needs amplitude or intensity (convert decibels with 10^(dB/10))"
+            )
+        before, after = sample.arrays() or [np.zeros((count, 1), np.float32)] * 2
+        brightness = np.mean([before.mean(axis=1, dtype=np.float64), after.mean(axis=1, dtype=np.float64)], axis=0)
+        self._epsilon = np.maximum(_EPSILON * brightness, 1e-30).astype(np.float32)[:, None]
+        self._facts.update(threshold_method=self._method, sampled_pixels=before.shape[1], window=self._window)
+        return automatic(self._ratio(before, after), self._method)
+
+    def _statistic(self, before: Array, after: Array, valid: Array) -> Array:
+        usable = plausible(valid, before, after)
+        flat = [self._smooth(values, usable).reshape(len(values), -1) for values in (before, after)]
+        shaped: Array = self._ratio(*flat).reshape(valid.shape)
+        return shaped
+
+    def _smooth(self, values: Array, valid: Array) -> Array:
+        """(C, H, W) float32, means over the valid pixels of a window."""
+        smooth = np.empty(values.shape, np.float32)
+        for index, band in enumerate(values):
+            clean = np.where(valid, band, 0).astype(np.float32)
+            smooth[index] = box_mean(np.maximum(clean, 0), valid, self._window)
+        return smooth
+
+    def _ratio(self, before: Array, after: Array) -> Array:
+        """(n,) float32 from smoothed (C, n)."""
+        ratio: Array = np.log((after + self._epsilon) / (before + self._epsilon))
+        statistic: Array = np.sqrt(np.einsum("cn,cn->n", ratio, ratio) / np.float32(len(ratio)))
+        return statistic
