@@ -60,7 +60,8 @@ def write_geopackage(path: Path, features: Features) -> None:
     """One layer with spatial index; `fid` is the table's key, 1 … n in order."""
     # 0 and -1 are GeoPackage's undefined geographic and undefined Cartesian systems; pixels are the latter.
     srid = {} if features.crs is not None else {"SRID": "-1"}
-    _write_with_gdal(path, features, "GPKG", without=("fid", *BOUNDS), FID="fid", **srid)
+    # Version 1.2 holds all that is used here, and GDAL before 3.7 (QGIS 3.22 to 3.28) reads it without a warning.
+    _write_with_gdal(path, features, "GPKG", without=("fid", *BOUNDS), dataset={"VERSION": "1.2"}, FID="fid", **srid)
 
 
 def write_geojson(path: Path, features: Features) -> None:
@@ -112,7 +113,15 @@ def bounds_columns(bounds: np.ndarray[Any, np.dtype[Any]]) -> dict[str, pa.Array
     return {name: pa.array(bounds[:, at]) for at, name in enumerate(BOUNDS)}
 
 
-def _write_with_gdal(path: Path, features: Features, driver: str, without: tuple[str, ...], **options: str) -> None:
+def _write_with_gdal(
+    path: Path,
+    features: Features,
+    driver: str,
+    *,
+    without: tuple[str, ...],
+    dataset: dict[str, str] | None = None,
+    **options: str,
+) -> None:
     schema = pa.schema([field for field in features.schema if field.name not in without])
     failure: list[BaseException] = []
 
@@ -136,15 +145,16 @@ def _write_with_gdal(path: Path, features: Features, driver: str, without: tuple
                 geometry_name=GEOMETRY,
                 geometry_type="Polygon",
                 crs=None if features.crs is None else features.crs.to_wkt(),
+                dataset_options=dataset,
                 layer_options=options,
             )
     except GDAL_ERRORS as error:
         if failure:
             raise failure[0] from None
-        raise write_error(path, error) from error
+        raise write_error(error, path) from error
     except OSError as error:
         if failure:
             raise failure[0] from None
-        raise write_error(path, error) from error
+        raise write_error(error, path) from error
     if failure:  # GDAL took the broken stream for its end
         raise failure[0]

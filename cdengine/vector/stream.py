@@ -39,7 +39,7 @@ class PolygonStream:
         *,
         columns: tuple[int, int] | None = None,
         classes: Sequence[str] = (),
-        values: bool = False,
+        values: bool | Sequence[int] = False,
         min_area: float = 0.0,
         simplify: float = 0.0,
         fill_holes: float = 0.0,
@@ -54,7 +54,7 @@ class PolygonStream:
             columns: first column of the strips and one past their last; all of the grid's when None.
             classes: names of land-cover classes: labels are then `1 + from * K + to`, and polygons carry
                 `from_class` and `to_class`.
-            values: polygons carry their label as `value`.
+            values: polygons carry their label as `value`; or the numbers that labels 1, 2, … stand for.
             min_area: m² (px² where the CRS has no ground), smaller polygons are dropped.
             simplify: m (px), tolerance. With classes or values, polygons that adjoin are simplified together.
             fill_holes: m² (px²), smaller holes are filled, before `min_area` applies.
@@ -71,8 +71,8 @@ class PolygonStream:
         self._shaping = Shaping(fill_holes=fill_holes, min_area=min_area, simplify=simplify)
         self._shaper = Shaper(self._shaping, self._grid)
         self._polygonizer = Polygonizer(stop - start, min_pixels=self._shaper.min_pixels(), reporter=self._reporter)
-        self._classes, self._values = tuple(classes), values
-        self._held: list[Patches] | None = [] if simplify > 0 and (classes or values) else None
+        self._classes, self._values = tuple(classes), values if isinstance(values, bool) else np.asarray(values)
+        self._held: list[Patches] | None = [] if simplify > 0 and (classes or values is not False) else None
         self._held_vertices = 0
         on_earth = self._shaper.ground is not None
         self._writer = PolygonWriter(
@@ -161,7 +161,7 @@ class PolygonStream:
             "area_m2": np.full(len(patches), np.nan) if areas is None else areas,
             "area_px": pixels,
             "probability": patches.probability,
-            "value": patches.value,
+            "value": patches.value if isinstance(self._values, bool) else self._values[patches.value - 1],
         }
         if self._classes:
             before, after = np.divmod(patches.value - 1, len(self._classes))
@@ -177,7 +177,7 @@ class PolygonStream:
 
     def _fields(self) -> list[pa.Field]:
         fields = [pa.field(name, pa.float64()) for name in ("area_m2", "area_px", "probability")]
-        if self._values:
+        if self._values is not False:
             fields.insert(0, pa.field("value", pa.int64()))
         if self._classes:
             fields += [pa.field(name, pa.string()) for name in ("from_class", "to_class")]
