@@ -22,7 +22,7 @@ from cdengine.inference.layers import LayerFormat
 from cdengine.inference.options import DEFAULT_TILE, DetectOptions
 from cdengine.inference.result import DetectionResult
 from cdengine.inference.run import Runner
-from cdengine.inference.show import show
+from cdengine.inference.show import Shown, write_page, write_picture
 from cdengine.inference.source import MaskedSource
 from cdengine.inference.stats import figures
 from cdengine.inference.tiles import Tiling
@@ -32,7 +32,7 @@ from cdengine.raster.publish import Publication
 from cdengine.raster.register import estimate_shift
 from cdengine.raster.source import gdal_env, members
 from cdengine.vector.aoi import Aoi, load_aoi
-from cdengine.vector.stream import PolygonStream
+from cdengine.vector.stream import LargePolygon, PolygonStream
 
 SEMANTIC_OUTPUTS = ("before_classes", "after_classes", "transitions")
 
@@ -101,7 +101,7 @@ def run_detect(before: str, after: str, output: str, options: DetectOptions, rep
         journal = Journal(journal_folder(targets["change"]), facts, resume=options.resume)
         stack.enter_context(reporter.cancellation.cleanup(lambda: _drop(journal, options.resume)))
         try:
-            result = _Job(pair, choice, options, token, sums, publication, journal, reporter).run(began)
+            result = _Job(before, after, pair, choice, options, token, sums, publication, journal, reporter).run(began)
         except BaseException as error:
             _after_failure(error, journal, options.resume, reporter)
             raise
@@ -113,6 +113,8 @@ def run_detect(before: str, after: str, output: str, options: DetectOptions, rep
 class _Job:
     """The steps of one detection."""
 
+    before: str
+    after: str
     pair: Pair
     choice: Choice
     options: DetectOptions
@@ -140,15 +142,16 @@ class _Job:
         described = detector.describe()
         assembly = self._assembly(pair, tiling, layers, detector, threshold, described)
         totals, polygons = self._assemble(assembly)
+        largest = polygons.largest if polygons is not None else ()
         stats: dict[str, Any] = {"threshold": float(threshold)}
         stats |= figures(totals, detector.classes, pair.overlap)
-        if "polygons" in self.publication.targets:
-            stats["polygons"] = polygons
+        if polygons is not None:
+            stats["polygons"] = polygons.count
         rows, cols = pair.alignment.shift
         stats |= {"shift_rows_px": rows, "shift_cols_px": cols} if options.align == "register" else {}
         stats |= {name: value for name, value in described.items() if isinstance(value, (int, float))}
         stats["seconds"] = round(time.monotonic() - began, 3)
-        show(self.publication, assembly, pair, self.choice.label, options, totals, stats, described, reporter)
+        self._show(assembly, pair, totals, largest, stats, described)
         published = self.publication.commit()
         outputs = {name: str(path) for name, path in published.items()}
         return DetectionResult(outputs, stats, self.choice.label)
@@ -219,9 +222,9 @@ class _Job:
         tags |= {f"CDENGINE_{date.upper()}_SHA256": value for date, value in self.sums.result().items()}
         return Assembly(pair.grid, pair.window, tiling, layers, detector.classes, rasters, tags, self.options.cog)
 
-    def _assemble(self, assembly: Assembly) -> tuple[Totals, int]:
+    def _assemble(self, assembly: Assembly) -> tuple[Totals, PolygonStream | None]:
         if "polygons" not in self.publication.targets:
-            return assembly.run(self.journal, None, self.reporter), 0
+            return assembly.run(self.journal, None, self.reporter), None
         stream = PolygonStream(
             self.publication.temporary("polygons"),
             assembly.grid,
@@ -234,7 +237,38 @@ class _Job:
         )
         with stream:
             totals = assembly.run(self.journal, stream, self.reporter)
-        return totals, stream.count
+        return totals, stream
+
+    def _show(
+        self,
+        assembly: Assembly,
+        pair: Pair,
+        totals: Totals,
+        largest: tuple[LargePolygon, ...],
+        stats: dict[str, Any],
+        described: dict[str, str | float],
+    ) -> None:
+        targets = self.publication.targets
+        if not {"quicklook", "report"} & targets.keys():
+            return
+        shown = Shown(
+            self.before,
+            self.after,
+            assembly.rasters["change"],
+            assembly.rasters["probability"],
+            largest,
+            totals,
+            stats,
+            described,
+            targets,
+            plan.chosen(self.options),
+            assembly.classes,
+        )
+        picture = self.publication.temporary("quicklook") if "quicklook" in targets else self.journal.folder / "q.png"
+        write_picture(shown, picture, self.reporter)
+        if "report" in targets:
+            page = self.publication.temporary("report")
+            write_page(shown, picture, pair, self.choice.label, page, self.reporter)
 
 
 def _finished(targets: dict[str, Path], token: str) -> bool:

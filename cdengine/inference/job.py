@@ -87,7 +87,7 @@ def tags(
         "BANDS_BEFORE": _commas(pair.before.bands),
         "BANDS_AFTER": _commas(pair.after.bands),
         "ALIGNMENT": pair.alignment.text,
-        "PARAMETERS": json.dumps(_chosen(options), sort_keys=True),
+        "PARAMETERS": json.dumps(chosen(options), sort_keys=True),
         "JOB": job,
     }
     if choice.files:
@@ -96,7 +96,7 @@ def tags(
     return {f"CDENGINE_{name}": value for name, value in found.items()}
 
 
-def _chosen(options: DetectOptions) -> dict[str, Any]:
+def chosen(options: DetectOptions) -> dict[str, Any]:
     """Options that shape the result, without paths (they may hold names that are nobody's business)."""
     paths = {"polygons", "probability", "before_classes", "after_classes", "transitions", "report", "quicklook", "aoi"}
     values = options.fingerprint()

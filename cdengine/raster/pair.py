@@ -21,7 +21,7 @@ from cdengine.raster.bands import select
 from cdengine.raster.blocks import BlockReader
 from cdengine.raster.grid import Grid, Window
 from cdengine.raster.mapping import Mapping, ProjectedMapping
-from cdengine.raster.resample import needed, resample
+from cdengine.raster.resample import Resampling
 from cdengine.raster.source import Raster, fingerprint, inspect
 from cdengine.raster.strips import read_ahead
 from cdengine.raster.validity import Validity
@@ -83,7 +83,7 @@ Align = Literal["auto", "strict", "register"]
 GridChoice = Literal["before", "after", "finer"]
 Bands = str | Sequence[int | str] | None
 
-TILE_ROWS, TILE_COLS = 256, 512  # of a resampled date: what one thread does at a time, small enough for its cache
+TILE_ROWS, TILE_COLS = 128, 512  # of a resampled date: what one thread does at a time, small enough for its cache
 WIDE_STRIP_BYTES = 128 << 20  # above this only one strip is read ahead
 STORE_BYTES = 1 << 30  # most that is kept of one date's decoded cells
 
@@ -114,8 +114,19 @@ class Date:
         """Keeps as many decoded cells as the strips under way share with their neighbours."""
         most = 0
         for strip in strips:
-            keys = self.reader.cells(self.needed(strip))
-            most = max(most, sum(self.reader.cell_window(key).pixels for key in keys))
+            # the source pixels of a strip lie within those of its edges
+            edges = (
+                replace(strip, height=1),
+                replace(strip, row=strip.row_stop - 1, height=1),
+                replace(strip, width=1),
+                replace(strip, col=strip.col_stop - 1, width=1),
+            )
+            parts = [part for part in map(self.needed, edges) if part.pixels]
+            if parts:
+                row, col = min(part.row for part in parts), min(part.col for part in parts)
+                stop_r, stop_c = max(part.row_stop for part in parts), max(part.col_stop for part in parts)
+                keys = self.reader.cells(Window(row, col, stop_r - row, stop_c - col))
+                most = max(most, sum(self.reader.cell_window(key).pixels for key in keys))
         self.reader.budget = min(STORE_BYTES, (ahead + 1) * most * self.reader.pixel_bytes)
 
     def needed(self, window: Window) -> Window:
@@ -123,7 +134,7 @@ class Date:
         if self.offset is not None:
             moved = Window(window.row + self.offset[0], window.col + self.offset[1], window.height, window.width)
             return moved.intersect(self.reader.window)
-        return needed(self.mapping, window, self.reader.window)
+        return Resampling(self.mapping, window, self.reader.window).part
 
     def tasks(self, window: Window, pixels: Array, valid: Array) -> list[Callable[[], None]]:
         """Independent pieces of work that together fill `pixels` (C, h, w) and `valid` (h, w) with a window."""
@@ -141,12 +152,11 @@ class Date:
         """Reads `piece` into its place in the arrays of `window`."""
         rows, cols = piece.within(window).slices
         target, mask = pixels[:, rows, cols], valid[rows, cols]
-        source = self.needed(piece)
         if self.offset is not None:
-            self.reader.read_into(source, target, mask)
+            self.reader.read_into(self.needed(piece), target, mask)
             return
-        data, ok = self.reader.read(source)
-        target[...], mask[...] = resample(self.mapping, piece, self.reader.window, source, data, ok)
+        moved = Resampling(self.mapping, piece, self.reader.window)
+        target[...], mask[...] = moved.run(*self.reader.read(moved.part))
 
 
 def _tiles(window: Window) -> list[Window]:
@@ -260,11 +270,16 @@ class Pair:
         return pair
 
     def with_shift(self, shift: tuple[float, float]) -> Pair:
-        """The same pair with a residual displacement (rows, cols) of AFTER removed; takes over this pair's files."""
+        """The same pair with a residual displacement (rows, cols) of AFTER removed; use it in place of this one."""
         moved = Pair(self._before, self._after, self.grid, shift, self._align, self._reporter)
         moved.notes, moved._fingerprints = self.notes, self._fingerprints
         moved.limit(self.window)
         return moved
+
+    @property
+    def grids(self) -> tuple[Grid, Grid]:
+        """The grids that BEFORE and AFTER have on disk."""
+        return self._before.raster.grid, self._after.raster.grid
 
     def limit(self, window: Window) -> None:
         """Narrows what is read to a part of the grid.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +21,20 @@ from cdengine.vector.shape import COVERAGE_VERTICES, Shaper, Shaping, is_sound, 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MANY = 1_000_000  # polygons from which specks are worth a word
+LARGEST = 20  # polygons that are remembered for a report
 _PIECE = 20_000  # polygons shaped between two looks at the cancel flag
+
+
+@dataclass(frozen=True)
+class LargePolygon:
+    """One of the largest polygons: areas, mean probability, a point inside, and classes of a semantic model."""
+
+    area_m2: float | None
+    area_px: float
+    probability: float
+    lonlat: tuple[float, float] | None
+    from_class: str = ""
+    to_class: str = ""
 
 
 class PolygonStream:
@@ -30,6 +44,7 @@ class PolygonStream:
         count: polygons written so far.
         area_m2: their area on the ellipsoid, None without a CRS on the ground.
         area_px: their area in pixels.
+        largest: the largest ones, largest first.
     """
 
     def __init__(
@@ -81,6 +96,7 @@ class PolygonStream:
         self.count = 0
         self.area_m2: float | None = 0.0 if on_earth else None
         self.area_px = 0.0
+        self.largest: tuple[LargePolygon, ...] = ()
 
     def __enter__(self) -> PolygonStream:
         return self
@@ -168,12 +184,33 @@ class PolygonStream:
             names = np.array(self._classes, dtype=object)
             columns |= {"from_class": names[before], "to_class": names[after]}
         self._writer.write(mapped, patches.first, columns)
+        self._remember(mapped, columns)
         if self.count < MANY <= self.count + len(patches):
             self._reporter.warning(f"more than {MANY:,} polygons: --min-area drops specks")
         self.count += len(patches)
         self.area_px += float(pixels.sum())
         if areas is not None and self.area_m2 is not None:
             self.area_m2 += float(np.nansum(areas))
+
+    def _remember(self, geometry: Array, columns: dict[str, Any]) -> None:
+        """Keeps the largest polygons seen so far."""
+        largest = np.argsort(-columns["area_px"], kind="stable")[:LARGEST]
+        points = shapely.point_on_surface(geometry[largest])
+        ground = self._shaper.ground
+        lon, lat = ground.lonlat(shapely.get_x(points), shapely.get_y(points)) if ground is not None else ((), ())
+        found = [
+            LargePolygon(
+                None if ground is None else float(columns["area_m2"][index]),
+                float(columns["area_px"][index]),
+                float(columns["probability"][index]),
+                None if ground is None else (float(lon[rank]), float(lat[rank])),
+                str(columns["from_class"][index]) if self._classes else "",
+                str(columns["to_class"][index]) if self._classes else "",
+            )
+            for rank, index in enumerate(largest)
+        ]
+        ranked = sorted([*self.largest, *found], key=lambda polygon: -polygon.area_px)
+        self.largest = tuple(ranked[:LARGEST])
 
     def _fields(self) -> list[pa.Field]:
         fields = [pa.field(name, pa.float64()) for name in ("area_m2", "area_px", "probability")]
