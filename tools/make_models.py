@@ -63,6 +63,11 @@ def add_child(
         if child.algorithm().parameterDefinition(parameter) is None:
             raise SystemExit(f"{algorithm} has no parameter {parameter}")
         child.addParameterSources(parameter, [source])
+    for definition in child.algorithm().parameterDefinitions():
+        given = definition.name() in sources or definition.isDestination()
+        if not given and not definition.flags() & QgsProcessingParameterDefinition.Flag.FlagOptional:
+            # The modeler calls a step incomplete without them, even where there is a default.
+            child.addParameterSources(definition.name(), [Source.fromStaticValue(definition.defaultValue())])
     made = {}
     for row, (output, (title, text)) in enumerate(outputs.items()):
         if child.algorithm().outputDefinition(output) is None:

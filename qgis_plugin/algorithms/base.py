@@ -198,7 +198,10 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     ) -> Dict[str, Any]:
         """Runs the engine, on whatever thread Processing chose; styles and names what came out."""
         python = self.ready_engine(feedback)
-        result = self.run_engine(python, self._arguments, feedback)
+        try:
+            result = self.run_engine(python, self._arguments, feedback)
+        except process.EngineFailed as error:
+            raise QgsProcessingException(str(error)) from error
         answer: Dict[str, Any] = dict(self._outputs)
         for name, (_, stat) in self.NUMBERS.items():
             answer[name] = result.stats.get(stat)
@@ -236,7 +239,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         """One engine process from start to end.
 
         Raises:
-            QgsProcessingException: with the engine's own message, or that it was cancelled.
+            EngineFailed: with the engine's own message and exit code.
+            QgsProcessingException: it was cancelled.
         """
         command = [python, "-m", "cdengine", *arguments, "--progress", "json", "--cancel-on-stdin-close"]
         feedback.pushCommandInfo(" ".join(command))
@@ -247,18 +251,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             )
         except process.EngineCancelled as error:
             raise QgsProcessingException(cancelled_text()) from error
-        except process.EngineFailed as error:
-            raise EngineError(str(error), error.exit_code) from error
         narrator.finish()
         return result
-
-
-class EngineError(QgsProcessingException):
-    """The engine's message, with its exit code for callers that decide by it."""
-
-    def __init__(self, message: str, exit_code: Optional[int]) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def cancelled_text() -> str:

@@ -46,8 +46,9 @@ def outputs(call: fields.Call, all_fields: Sequence[fields.Field]) -> str:
         path = field.wanted(call)
         if path is None:
             continue
-        if path.lower().startswith(DATABASES) or any(word in path for word in DATABASES[:2]):
+        if path.lower().startswith(DATABASES):
             return f"{field.label}: the result is written to a file, so a database or memory layer cannot be taken."
+        path = sources.absolute(path)
         suffix = os.path.splitext(path)[1].lower().lstrip(".")
         if field.suffixes and suffix not in field.suffixes:
             return f"{field.label}: {path} has to end in {' or '.join('.' + known for known in field.suffixes)}."

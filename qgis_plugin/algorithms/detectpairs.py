@@ -14,9 +14,10 @@ from qgis.core import (
     QgsProcessingParameterFolderDestination,
 )
 
-from .. import settings, styling
+from .. import styling
+from ..engine.process import EngineFailed
 from . import checks, fields, shared, sources
-from .base import EngineAlgorithm, EngineError, make_folder
+from .base import EngineAlgorithm, make_folder
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png", ".jpg", ".jpeg")
 # A pair that cannot be used is reported and left out; anything else (model, device, disk) would fail for every pair.
@@ -145,9 +146,9 @@ class DetectPairs(EngineAlgorithm):
             words = [word for option, path in outputs.items() for word in (option, path)]
             try:
                 result = self.run_engine(python, ["detect", before, after, *words, *self._arguments], steps)
-            except EngineError as error:
+            except EngineFailed as error:
                 if error.exit_code != BAD_INPUT:
-                    raise
+                    raise QgsProcessingException(f"{name}: {error}") from error
                 failed += 1
                 reasons.append(str(error))
                 feedback.reportError(f"{name}: {error}")

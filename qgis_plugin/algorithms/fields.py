@@ -262,7 +262,7 @@ class Output(Field):
             value, _ = value.valueAsString(call.context.expressionContext(), "")
         if compat.is_unset(value) or value == QgsProcessing.TEMPORARY_OUTPUT:
             return None
-        return sources.absolute(str(value))
+        return str(value)
 
     def destination(self, call: Call) -> str:
         """The path that Processing settled on; "temporary output" is a real path by then."""
