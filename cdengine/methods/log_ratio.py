@@ -8,7 +8,7 @@ import numpy as np
 
 from cdengine.events import Reporter
 from cdengine.methods.moments import plausible
-from cdengine.methods.neighbourhood import box_mean
+from cdengine.methods.neighbourhood import box_sum, box_weight
 from cdengine.methods.sample import PixelSample, blocks, core_window, sample_size
 from cdengine.methods.statistic import StatisticDetector, require_equal_bands
 from cdengine.methods.threshold import ThresholdMethod, automatic
@@ -50,7 +50,7 @@ class LogRatio(StatisticDetector):
         with reporter.stage("statistics", source.window.pixels, "px") as stage:
             for block, core in blocks(source, stage, halo=self.margin):
                 usable = plausible(block.valid, block.before, block.after)
-                before, after = self._smooth(block.before, usable), self._smooth(block.after, usable)
+                before, after = self._smooth(usable, block.before, block.after)
                 sample.add(core_window(block.window, core), usable[core], before[:, core], after[:, core])
                 pixels += int(usable[core].sum())
                 dark += int((usable & (block.before <= 0).any(axis=0))[core].sum())
@@ -66,21 +66,25 @@ class LogRatio(StatisticDetector):
         return automatic(self._ratio(before, after), self._method)
 
     def _statistic(self, before: Array, after: Array, valid: Array) -> Array:
-        usable = plausible(valid, before, after)
-        flat = [self._smooth(values, usable).reshape(len(values), -1) for values in (before, after)]
-        shaped: Array = self._ratio(*flat).reshape(valid.shape)
+        smooth = self._smooth(plausible(valid, before, after), before, after)
+        shaped: Array = self._ratio(*(means.reshape(len(means), -1) for means in smooth)).reshape(valid.shape)
         return shaped
 
-    def _smooth(self, values: Array, valid: Array) -> Array:
-        """(C, H, W) float32, means over the valid pixels of a window."""
-        smooth = np.empty(values.shape, np.float32)
-        for index, band in enumerate(values):
-            clean = np.where(valid, band, 0).astype(np.float32)
-            smooth[index] = box_mean(np.maximum(clean, 0), valid, self._window)
-        return smooth
+    def _smooth(self, valid: Array, *dates: Array) -> list[Array]:
+        """(C, H, W) float32 for each date: means over the valid pixels of a window, negative values taken as 0."""
+        weight = box_weight(valid, self._window)
+        result = []
+        for values in dates:
+            means = np.empty(values.shape, np.float32)
+            for index, band in enumerate(values):
+                clean = np.maximum(np.where(valid, band, 0).astype(np.float32), 0)
+                np.multiply(box_sum(clean, self._window), weight, out=means[index])
+            result.append(means)
+        return result
 
     def _ratio(self, before: Array, after: Array) -> Array:
         """(n,) float32 from smoothed (C, n)."""
-        ratio: Array = np.log((after + self._epsilon) / (before + self._epsilon))
+        # Not the logarithm of the quotient: that may overflow.
+        ratio: Array = np.log(after + self._epsilon) - np.log(before + self._epsilon)
         statistic: Array = np.sqrt(np.einsum("cn,cn->n", ratio, ratio) / np.float32(len(ratio)))
         return statistic

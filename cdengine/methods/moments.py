@@ -50,11 +50,13 @@ class Moments:
         return np.asarray(np.sqrt(scatter / max(self.count, 1)))
 
     def _add_rows(self, values: Array, usable: Array) -> None:
-        exact = np.where(usable, values, 0).astype(np.float64)
+        full = bool(usable.all())
+        exact = (values if full else np.where(usable, values, 0)).astype(np.float64)
         counts = usable.sum(axis=1)
         means = exact.sum(axis=2) / np.maximum(counts, 1)  # (C, h)
         exact -= means[:, :, None]
-        exact *= usable
+        if not full:
+            exact *= usable
         if self._scatter.ndim == 1:
             scatters = np.einsum("chw,chw->hc", exact, exact)
         else:

@@ -20,27 +20,33 @@ def box_sum(values: Array, size: int) -> Array:
         values: (H, W) float32.
         size: odd.
     """
-    radius = size // 2
     for axis in (0, 1):
-        widths = [(radius, radius) if other == axis else (0, 0) for other in (0, 1)]
-        padded = np.pad(values, widths)
-        values = _window(padded, 0, axis, values.shape[axis]).copy()
-        for shift in range(1, size):
-            values += _window(padded, shift, axis, values.shape[axis])
+        lines = values if axis == 0 else values.T
+        total = values.copy()
+        view = total if axis == 0 else total.T
+        for shift in range(1, min(size // 2, len(lines) - 1) + 1):
+            view[shift:] += lines[:-shift]
+            view[:-shift] += lines[shift:]
+        values = total
     return values
 
 
-def box_mean(values: Array, valid: Array, size: int) -> Array:
-    """Mean of the valid pixels among size × size around each pixel; 0 where there are none.
+def box_weight(valid: Array, size: int) -> Array:
+    """1 / number of valid pixels among size × size around each pixel; 0 where there are none.
+
+    Times a `box_sum` of values that are 0 where not valid, this is the mean of the valid ones.
 
     Args:
-        values: (H, W) float32; may be anything finite where not valid.
         valid: (H, W) bool.
         size: odd.
+
+    Returns:
+        float32 (H, W).
     """
     count = box_sum(valid.astype(np.float32), size)
-    total = box_sum(np.where(valid, values, np.float32(0)), size)
-    return np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+    weight: Array = np.zeros_like(count)
+    np.divide(np.float32(1), count, out=weight, where=count > 0)
+    return weight
 
 
 def correlate(values: Array, kernel: Array) -> Array:
@@ -65,7 +71,3 @@ def patches(values: Array, size: int) -> Array:
     padded = np.pad(values, size // 2, mode="edge")
     views = np.lib.stride_tricks.sliding_window_view(padded, (height, width))
     return views.reshape(size * size, height, width)
-
-
-def _window(padded: Array, shift: int, axis: int, length: int) -> Array:
-    return padded[shift : shift + length] if axis == 0 else padded[:, shift : shift + length]

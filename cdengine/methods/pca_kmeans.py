@@ -8,7 +8,7 @@ import numpy as np
 
 from cdengine.events import Reporter
 from cdengine.methods.moments import Moments, plausible
-from cdengine.methods.neighbourhood import box_mean, correlate, patches
+from cdengine.methods.neighbourhood import box_sum, box_weight, correlate, patches
 from cdengine.methods.sample import PixelSample, blocks, core_window, sample_size
 from cdengine.methods.statistic import StatisticDetector, require_equal_bands, standardised
 from cdengine.methods.threshold import automatic
@@ -109,7 +109,8 @@ class PCAKMeans(StatisticDetector):
         if not valid.all():
             square[~valid] = 0
             magnitude = np.sqrt(square)
-            return np.where(valid, magnitude, box_mean(magnitude, valid, self._size))
+            around = box_sum(magnitude, self._size) * box_weight(valid, self._size)
+            return np.where(valid, magnitude, around)
         return np.sqrt(square, out=square)
 
 
