@@ -1,9 +1,9 @@
 """Displacement of one image patch against another by phase correlation of gradient orientations, to sub-pixels.
 
-Orientations instead of grey values make it blind to radiometric differences: gain, haze, season, sensor. Their angles
-are doubled, so that an edge counts the same whichever of its sides is the brighter (Fitch et al. 2002, "Orientation
-correlation", BMVC; the doubling after Granlund 1978). The peak is refined by a matrix-multiplication DFT on a finer grid
-(Guizar-Sicairos, Thurman & Fienup 2008, Opt. Lett. 33, 156).
+Orientations instead of grey values make it blind to radiometric differences: gain, haze, season, sensor. Their
+angles are doubled, so that an edge counts the same whichever of its sides is the brighter (Fitch et al. 2002,
+"Orientation correlation", BMVC; the doubling after Granlund 1978). The peak is refined by a matrix-multiplication DFT
+on a finer grid (Guizar-Sicairos, Thurman & Fienup 2008, Opt. Lett. 33, 156).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SMOOTHING = 1.0  # pixels, of the gradients: below it lies noise and what resampling does to the finest detail
-PASS = 0.22  # cycles per pixel at which a frequency's weight has fallen to 1/e
+PASS = 0.15  # cycles per pixel at which a frequency's weight has fallen to 1/e
 FINE = 50  # steps per pixel of the refinement
 
 
@@ -61,7 +61,7 @@ def spectrum(before: Array, after: Array) -> Array:
 
 
 def surface(cross: Array, reach: int) -> Array:
-    """Correlation for whole-pixel displacements -reach … reach: float (2 reach + 1, 2 reach + 1), in its own spreads."""
+    """Correlation at whole-pixel displacements -reach … reach: (2 reach + 1, 2 reach + 1), in its own spreads."""
     whole = ifft2(cross).real
     rows, cols = np.arange(-reach, reach + 1) % whole.shape[0], np.arange(-reach, reach + 1) % whole.shape[1]
     part = whole[np.ix_(rows, cols)]

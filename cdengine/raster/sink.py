@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
+from rasterio.enums import ColorInterp
 from rasterio.windows import Window as RioWindow
 
 from cdengine.errors import OutputError
@@ -31,6 +32,7 @@ from cdengine.raster.verify import Expected, Sample, digest, verify
 Array = np.ndarray[Any, np.dtype[Any]]
 
 BLOCK = 512
+RGB = ("red", "green", "blue")
 THREADS = min(4, os.cpu_count() or 1)  # of GDAL's compressor; more than a disk swallows
 APART_BYTES = 1 << 28  # declaring overviews costs a second or two per GB, with Python blocked: not in this process
 
@@ -155,6 +157,8 @@ class GeoTiffSink:
             "BIGTIFF": "IF_SAFER",
             "SPARSE_OK": "TRUE",
         }
+        if spec.roles:
+            options |= {"photometric": "RGB" if spec.roles[:3] == RGB else "MINISBLACK", "ALPHA": "NO"}
         if spec.nodata is not None:
             options["nodata"] = spec.nodata
         if grid.crs is not None:
@@ -206,8 +210,10 @@ def _describe(dataset: Any, spec: RasterSpec) -> None:  # noqa: ANN401
             dataset.set_band_description(band, name)
     if spec.tags:
         dataset.update_tags(**spec.tags)
-    if spec.scale != 1.0:
-        dataset.scales = (spec.scale,) * spec.count
+    if spec.scale != 1.0 or spec.offset != 0.0:
+        dataset.scales, dataset.offsets = (spec.scale,) * spec.count, (spec.offset,) * spec.count
+    if spec.roles and not spec.colours:
+        dataset.colorinterp = [ColorInterp[role] for role in spec.roles]
     if spec.colours and np.dtype(spec.dtype) == np.uint8:
         # kept in the TIFF for those who copy it without its sidecar; 65,536 entries for uint16 would not be kind
         dataset.write_colormap(1, dict(spec.colours))

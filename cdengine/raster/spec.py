@@ -30,7 +30,10 @@ class RasterSpec:
         tags: dataset metadata.
         overview: how four pixels become one: their mean, or the most frequent value (ties: the larger value,
             so that change stays visible), both over valid pixels only; or the first of them.
-        scale: stored value × scale = meaning.
+        scale: stored value × scale + offset = meaning.
+        offset: see `scale`.
+        roles: what each band shows, GDAL's colour interpretations ("red", "undefined", …); empty: GDAL decides,
+            which takes the fourth band of a uint8 image for alpha.
     """
 
     dtype: str
@@ -41,6 +44,8 @@ class RasterSpec:
     tags: Mapping[str, str] = field(default_factory=dict)
     overview: Literal["average", "mode", "nearest"] = "average"
     scale: float = 1.0
+    offset: float = 0.0
+    roles: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
