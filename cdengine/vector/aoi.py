@@ -167,6 +167,8 @@ def load_aoi(path: str | os.PathLike[str], layer: str | None = None) -> Aoi:
     if whole.is_empty:
         raise AoiError(f"{file} encloses no area: give polygons with an inside")
     known = None if crs is None else pyproj.CRS.from_user_input(crs)
+    if known is not None and known.name.startswith("Undefined"):  # GeoPackage's way of saying that there is none
+        known = None
     return Aoi(whole, known, file, notes, crs_by_default=driver.startswith("GeoJSON"))
 
 

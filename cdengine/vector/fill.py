@@ -19,7 +19,7 @@ class Fill:
     """Crossings of a polygon's outline with the centre lines of pixel rows, sorted by row and column.
 
     A row between its first and second crossing is inside, between the third and fourth, and so on. A centre that
-    lies on the outline belongs to the polygon on its right or below, so polygons that adjoin share no pixel.
+    lies on the outline belongs to the polygon on its left or below, as in GDAL; adjoining polygons share no pixel.
     """
 
     def __init__(self, polygon: BaseGeometry, window: Window) -> None:
@@ -51,7 +51,7 @@ class Fill:
             step = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
             row = first[edge] + step
             slope = (x1[edge] - x0[edge]) / (y1[edge] - y0[edge])
-            col = np.ceil(x0[edge] + (row + 0.5 - y0[edge]) * slope - 0.5)
+            col = np.floor(x0[edge] + (row + 0.5 - y0[edge]) * slope + 0.5)
             rows.append(row)
             cols.append(np.clip(col, window.col, window.col_stop).astype(np.int64))
             begin = end

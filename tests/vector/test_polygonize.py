@@ -9,7 +9,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tests.vector.conftest import gdal_polygons, own_polygons, polygonize
+from tracing import gdal_polygons, own_polygons, polygonize
 
 from cdengine.errors import Cancelled
 from cdengine.events import Reporter
