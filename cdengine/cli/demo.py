@@ -102,7 +102,7 @@ def _text(outputs: dict[str, str], model: str, scores: dict[str, float | None], 
 
     lines = [
         f"scene {seed}, {scores['true_changed_percent']:.1f} % of it really changed; found by {model}:",
-        f"  precision {shown('precision')}, recall {shown('recall')}, F1 {shown('f1')} (pixels, against the known truth)",
+        f"  precision {shown('precision')}, recall {shown('recall')}, F1 {shown('f1')} (pixels, against the truth)",
     ]
     width = max(map(len, outputs)) + 2
     lines += [f"  {name + ':':<{width}}{path}" for name, path in outputs.items()]

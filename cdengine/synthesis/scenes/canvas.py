@@ -118,7 +118,8 @@ def _flat(plan: Plan, view: View, date: int) -> Array:
                 draw.line(points, fill=area.unit, width=max(1, round(area.width / view.step)), joint="curve")
             else:
                 draw.polygon(points, fill=area.unit)
-    return np.asarray(image, np.int32).copy()
+    painted: Array = np.array(image, np.int32)
+    return painted
 
 
 def _pixels(area: Area, view: View) -> list[tuple[float, float]]:
@@ -205,7 +206,9 @@ def _woods(plan: Plan, planes: Planes, view: View, date: int, leaf: float) -> No
     _plant(plan, planes, there, unit, tile, pick, leaf)
 
 
-def _plant(plan: Plan, planes: Planes, there: Array, unit: Array, tile: CanopyTile, pick: Any, leaf: float) -> None:
+def _plant(
+    plan: Plan, planes: Planes, there: Array, unit: Array, tile: CanopyTile, pick: tuple[Array, ...], leaf: float
+) -> None:
     evergreen = np.asarray([surface.material == "needle" for surface in plan.surfaces])[unit]
     height = tile.height[pick]
     # Bare crowns let the ground shine through, least in the middle.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from cdengine.synthesis.scenes.classes import BARE, LOW, PAVED, ROAD, WATER
-from cdengine.synthesis.scenes.country import OPEN, blob, open_change
+from cdengine.synthesis.scenes.country import OPEN, open_change, pond
 from cdengine.synthesis.scenes.geometry import Plot, Point, along
 from cdengine.synthesis.scenes.layout import Bend, Block, Density, Road, divide
+from cdengine.synthesis.scenes.materials import Surface
 from cdengine.synthesis.scenes.plan import (
     AFTER,
     BASE,
@@ -60,7 +62,7 @@ def compose(
     rng = np.random.default_rng([seed, 1])
     centre = (size[0] / 2, size[1] / 2)
     bend = Bend(style, rng, centre)
-    density = Density(style, rng)
+    density = Density(style, rng, max(size))
     radius = math.hypot(*size) / 2 + margin
     blocks, roads = divide(style, rng, radius, density)
     box = (-margin, -margin, size[0] + margin, size[1] + margin)
@@ -90,7 +92,9 @@ def _block(plan: Plan, block: Block) -> None:
         _develop(plan, inner, use, max(0.4, block.urban))
         return
     (BUILT.get(use) or OPEN[use])(plan, inner, block.urban, BOTH)
-    if use in ("fields", "meadow", "bare"):
+    if use in ("fields", "meadow", "forest", "park", "orchard") and plan.chance(plan.style.ponds * inner.area / 1e5):
+        pond(plan, inner)
+    elif use in ("fields", "meadow", "bare"):
         open_change(plan, inner)
 
 
@@ -130,15 +134,33 @@ def _streets(plan: Plan, roads: list[Road]) -> None:
             continue
         line = [road.start, road.end]
         if road.urban > 0.35 and plan.style.sidewalks:
-            plan.line(WALK, line, road.width + 4.4, walk)
+            plan.line(WALK, line, road.width + 3.6, walk)
         else:
             plan.line(BASE, line, road.width + 5, verge)
         rural = road.width < 4.5 and road.urban < 0.3
         surface = track if rural else surfaces[int(plan.rng.integers(3))]
         plan.line(ROADWAY, line, road.width, surface)
+        _wear(plan, road, plan.surfaces[surface])
         if road.width > 8 and plan.detail <= 0.8:
             _markings(plan, road, paint)
         _roadside(plan, road)
+
+
+def _wear(plan: Plan, road: Road, surface: Surface) -> None:
+    """Where wheels run, roads are darker or paler than between; here and there a patch was mended."""
+    if plan.detail > 0.8:
+        return
+    line = [road.start, road.end]
+    worn = plan.surface(replace(surface, tone=surface.tone * plan.between(0.93, 1.06)))
+    mended = plan.surface(replace(surface, tone=surface.tone * plan.between(0.82, 0.93)))
+    lanes = (-1, 1) if road.width > 4.5 else (0,)
+    for side in lanes:
+        track = [spot for spot, _ in along(line, 12, side * road.width * 0.24)]
+        if len(track) > 1:
+            plan.line(ROADWAY, track, road.width * 0.2, worn)
+        for spot, angle in along(line, plan.between(25, 90), side * road.width * plan.between(0.1, 0.35)):
+            if plan.chance(0.4):
+                plan.paved_box(ROADWAY, spot, angle, plan.between(1.5, 9), plan.between(0.8, 2.2), mended, BOTH)
 
 
 def _markings(plan: Plan, road: Road, paint: int) -> None:
@@ -178,19 +200,8 @@ def _roadside(plan: Plan, road: Road) -> None:
 
 
 def _water(plan: Plan, radius: float) -> None:
-    water = unit_of(plan, "water", WATER)
-    shore = unit_of(plan, "verge", LOW)
-    area = (2 * radius) ** 2 / 1e6
-    for _ in range(int(plan.rng.poisson(plan.style.ponds * area))):
-        if plan.style.urban > 0.7:
-            break
-        spot = (plan.between(-radius, radius), plan.between(-radius, radius))
-        size = plan.between(8, 60)
-        plan.area(WATERS, blob(plan, spot, size * 1.12, 0.35), shore)
-        plan.area(WATERS, blob(plan, spot, size, 0.35), water)
-        _clear(plan, [spot], size * 1.4)
     if plan.style.river:
-        _river(plan, radius, water)
+        _river(plan, radius, unit_of(plan, "water", WATER))
 
 
 def _river(plan: Plan, radius: float, water: int) -> None:

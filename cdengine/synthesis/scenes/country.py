@@ -30,7 +30,7 @@ def blob(plan: Plan, centre: Point, radius: float, rough: float = 0.25) -> list[
 
 def fields(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
     """Arable strips, each with its crop, rows and tractor lines; tracks or hedges between some."""
-    axis, _, length, _ = frame(plot)
+    axis = plot.axis()
     plan.area(BASE, plot.corners, unit_of(plan, "verge", LOW), dates)
     inner = plot.inset(plan.between(1, 3.5), roads=False) or plot
     across = axis if plan.chance(0.8) else axis + QUARTER
@@ -193,6 +193,16 @@ def orchard(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
             spot = move(centre, axis, (i + 0.5) * step - length / 2, (j + 0.5) * gap - depth / 2)
             if inner.contains(spot) and plan.chance(0.93):
                 plan.tree(spot, radius * plan.between(0.75, 1.15), unit, dates)
+
+
+def pond(plan: Plan, plot: Plot) -> None:
+    """Still water with a reedy shore, at both dates."""
+    room = min((plot.extent(angle)[1] - plot.extent(angle)[0]) / 2 for angle in (0.0, QUARTER)) * 0.75
+    radius = min(plan.between(8, 60), room)
+    ring = blob(plan, plot.centre, radius, 0.3)
+    shore = [move(plot.centre, 0, 1.1 * (x - plot.centre[0]), 1.1 * (y - plot.centre[1])) for x, y in ring]
+    plan.area(WATERS, shore, unit_of(plan, "meadow", LOW), BOTH)
+    plan.area(WATERS, ring, unit_of(plan, "water", WATER), BOTH)
 
 
 def open_change(plan: Plan, plot: Plot) -> None:

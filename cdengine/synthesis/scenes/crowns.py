@@ -74,8 +74,13 @@ def _grow(step: float, radius: float, conifer: bool, rng: np.random.Generator) -
     slope_y, slope_x = np.gradient(relief.astype(np.float32), step)
     tone = 1 + 0.10 * boughs + 0.12 * leaves + 0.05 * rng.normal()
     lump = np.clip(0.5 + 0.3 * boughs + 0.3 * leaves, 0, 1)
-    clipped = [np.clip(slope, -1.6, 1.6).astype(np.float32) for slope in (slope_x, slope_y)]
-    return Crown(height.astype(np.float32), *clipped, tone.clip(0.5, 1.5).astype(np.float32), lump.astype(np.float32))
+    return Crown(
+        height.astype(np.float32),
+        np.clip(slope_x, -1.6, 1.6).astype(np.float32),
+        np.clip(slope_y, -1.6, 1.6).astype(np.float32),
+        tone.clip(0.5, 1.5).astype(np.float32),
+        lump.astype(np.float32),
+    )
 
 
 def _lumps(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Array:
@@ -88,7 +93,9 @@ def canopy(step: float) -> CanopyTile:
     """A canopy of crowns of mixed sizes at `step` metres per pixel."""
     size = 1024 if step < 0.4 else 512 if step < 1.2 else 256
     rng = np.random.default_rng(11)
-    planes = {name: np.zeros((size, size), np.float32) for name in ("height", "slope_x", "slope_y", "tone", "lump")}
+    planes: dict[str, Array] = {
+        name: np.zeros((size, size), np.float32) for name in ("height", "slope_x", "slope_y", "tone", "lump")
+    }
     planes["tone"][:] = 0.6
     roots = np.zeros((2, size, size), np.int16)
     spacing = 4.6 / step
@@ -99,8 +106,9 @@ def canopy(step: float) -> CanopyTile:
             col = int((j + 0.5 + rng.normal(0, 0.3)) * size / count)
             if rng.random() > 0.06:
                 _stamp(planes, roots, row, col, step, rng)
-    for plane in (*planes.values(), roots):
+    for plane in planes.values():
         plane.setflags(write=False)
+    roots.setflags(write=False)
     return CanopyTile(size, root_row=roots[0], root_col=roots[1], **planes)
 
 

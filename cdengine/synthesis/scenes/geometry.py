@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 Point = tuple[float, float]
 
@@ -112,7 +113,7 @@ def along(line: list[Point], step: float, offset: float = 0.0) -> list[tuple[Poi
     """Points each `step` along a polyline, moved sideways by `offset`, with the line's direction there."""
     found: list[tuple[Point, float]] = []
     rest = step / 2
-    for (x0, y0), (x1, y1) in zip(line, line[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(line):
         length = math.dist((x0, y0), (x1, y1))
         if length == 0:
             continue

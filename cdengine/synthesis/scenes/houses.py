@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from cdengine.synthesis.scenes.classes import BARE, BUILDING, LOW
 from cdengine.synthesis.scenes.geometry import Point
 from cdengine.synthesis.scenes.materials import HALL_ROOFS, ROOF_PALETTES, Colour, Surface, shade
-from cdengine.synthesis.scenes.plan import AFTER, BEFORE, BED, BOTH, Plan, Wing
+from cdengine.synthesis.scenes.plan import AFTER, BED, BEFORE, BOTH, Plan, Wing
 
 
 def move(at: Point, angle: float, along: float, across: float) -> Point:

@@ -11,7 +11,7 @@ import numpy as np
 from cdengine.synthesis.scenes.geometry import Plot, Point
 from cdengine.synthesis.scenes.style import SceneStyle
 
-ROAD_WIDTHS = (15.0, 11.0, 8.5, 7.0, 6.0)
+ROAD_WIDTHS = (14.0, 11.0, 9.0, 7.5, 6.8, 6.2, 5.8)
 
 
 @dataclass(frozen=True)
@@ -63,21 +63,25 @@ class Bend:
 class Density:
     """How urban each spot is, 0 to 1: the place's mean and a few long waves."""
 
-    def __init__(self, style: SceneStyle, rng: np.random.Generator) -> None:
-        self._mean, self._spread = style.urban, style.spread
+    def __init__(self, style: SceneStyle, rng: np.random.Generator, extent: float) -> None:
+        # The larger the view, the larger the pattern of towns and open country in it.
+        scale = max(1.0, extent / 900)
+        self._mean, self._spread = style.urban, min(0.6, style.spread * scale**0.4)
         self._waves = [
             (
                 2 * math.pi / length * math.cos(to),
                 2 * math.pi / length * math.sin(to),
                 float(rng.uniform(0, 2 * math.pi)),
             )
-            for length, to in ((float(rng.uniform(500, 1500)), float(rng.uniform(0, 2 * math.pi))) for _ in range(3))
+            for length, to in (
+                (scale * float(rng.uniform(500, 1500)), float(rng.uniform(0, 2 * math.pi))) for _ in range(3)
+            )
         ]
 
     def __call__(self, point: Point) -> float:
         """Urban share at a point of the plane."""
         wave = sum(math.sin(a * point[0] + b * point[1] + c) for a, b, c in self._waves)
-        return min(1.0, max(0.0, self._mean + self._spread * wave / 1.7))
+        return float(min(1.0, max(0.0, self._mean + self._spread * wave / 1.7)))
 
 
 def target_area(urban: float) -> float:
@@ -131,7 +135,7 @@ def _split(plot: Plot, depth: int, urban: float, rng: np.random.Generator, roads
     angle = axis + float(rng.normal(0, 0.05 if urban > 0.4 else 0.13))
     low, high = plot.extent(angle)
     at = low + (high - low) * float(rng.uniform(0.36, 0.64))
-    width = ROAD_WIDTHS[min(depth // 2, len(ROAD_WIDTHS) - 1)] * float(rng.uniform(0.85, 1.15))
+    width = ROAD_WIDTHS[min(depth, len(ROAD_WIDTHS) - 1)] * float(rng.uniform(0.85, 1.15))
     if urban < 0.3:
         width *= 0.72 if depth < 5 else 0.5
     below, above = plot.cut(angle, at, width)

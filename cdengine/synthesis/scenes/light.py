@@ -36,7 +36,7 @@ def horizon(height: Array, sun: tuple[float, float, float], step: float) -> Arra
     drop = sun[2] / max(flat, 1e-6) * step  # metres that a shadow falls per pixel of way
     across, down = sun[0] / flat, sun[1] / flat
     longest = float(height.max()) / drop
-    cast = _shifted(height, down, across) - np.float32(drop)
+    cast: Array = _shifted(height, down, across) - np.float32(drop)
     way = 1
     while way < longest:
         np.maximum(cast, _shifted(cast, down * way, across * way) - np.float32(drop * way), out=cast)
@@ -89,17 +89,19 @@ def _direct(planes: Planes, sun: tuple[float, float, float]) -> Array:
     facing /= np.sqrt(1 + planes.slope_x**2 + planes.slope_y**2)
     # Leaves scatter light: crowns are lit softly, less on and more off the sun's side.
     soft = np.where(planes.cover > 0, np.float32(0.30), np.float32(0))
-    return np.clip((facing + soft) / (max(sun[2], 0.3) + soft), 0, 1.7)
+    direct: Array = np.clip((facing + soft) / (max(sun[2], 0.3) + soft), 0, 1.7)
+    return direct
 
 
 def _shadow(planes: Planes, sun: tuple[float, float, float], step: float, date: DateStyle) -> Array:
     edge = np.float32(1 / max(0.35, step))
-    built = np.clip((horizon(planes.solid, sun, step) - planes.top) * edge, 0, 1)
+    built: Array = np.clip((horizon(planes.solid, sun, step) - planes.top) * edge, 0, 1)
     if not (planes.cover > 0).any():
         return built
     trees = np.where(planes.cover > 0, planes.top, 0)
     leafy = np.clip((horizon(trees, sun, step) - planes.top - np.float32(0.3)) * edge, 0, 1)
-    return np.maximum(built, leafy * np.float32(0.35 + 0.6 * date.leaf))
+    np.maximum(built, leafy * np.float32(0.35 + 0.6 * date.leaf), out=built)
+    return built
 
 
 def _albedo(plan: Plan, planes: Planes, view: View, date: DateStyle, number: int, bands: tuple[int, ...]) -> Array:
@@ -201,7 +203,7 @@ def _lean(
         inside &= planes.cover[window] == 0
         wall = reflectance(np.asarray(dated_colours(plan.surfaces[building.wall], plan.style, date, number)), bands)
         bright = 0.35 + 0.5 * max(0.0, -(lx * sun[0] + ly * sun[1]) / math.hypot(lx, ly))
-        roof = lit[(slice(None), *window)].copy()
+        roof = lit[:, window[0], window[1]].copy()
         for k in range(1, steps + 1):
             shift = (round(ly * tall * k / steps / view.step), round(lx * tall * k / steps / view.step))
             _paste(lit, window, shift, inside, roof if k == steps else (wall[:, 1] * bright)[:, None, None])
@@ -217,5 +219,5 @@ def _paste(image: Array, window: tuple[slice, slice], shift: tuple[int, int], ma
         return
     part = (slice(cut_top, cut_bottom), slice(cut_left, cut_right))
     target = image[:, top + cut_top : top + cut_bottom, left + cut_left : left + cut_right]
-    full = np.broadcast_to(values, (image.shape[0], *mask.shape))[(slice(None), *part)]
+    full = np.broadcast_to(values, (image.shape[0], *mask.shape))[:, part[0], part[1]]
     np.copyto(target, full, where=mask[part][None])

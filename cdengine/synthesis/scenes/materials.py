@@ -32,28 +32,28 @@ class Material:
 
 
 MATERIALS: dict[str, Material] = {
-    "lawn": Material((122, 128, 82, 0.50), (88, 101, 60, 0.44), 0.10, 0.10, 0.06, "grass"),
-    "meadow": Material((128, 130, 82, 0.46), (92, 100, 58, 0.40), 0.12, 0.14, 0.10, "grass"),
-    "verge": Material((132, 128, 88, 0.42), (100, 102, 66, 0.38), 0.10, 0.12, 0.08, "grass"),
+    "lawn": Material((120, 127, 84, 0.50), (90, 101, 64, 0.44), 0.13, 0.07, 0.04, "grass"),
+    "meadow": Material((128, 130, 82, 0.46), (92, 100, 60, 0.40), 0.20, 0.12, 0.07, "grass"),
+    "verge": Material((132, 128, 88, 0.42), (100, 102, 68, 0.38), 0.16, 0.10, 0.05, "grass"),
     "hedge": Material((72, 84, 48, 0.44), (48, 60, 34, 0.38), 0.18, 0.12, 0.04, "grass"),
-    "crop": Material((104, 128, 66, 0.52), (78, 104, 50, 0.48), 0.05, 0.05, 0.07),
-    "soil": Material((158, 138, 112, 0.30), (126, 108, 86, 0.25), 0.08, 0.10, 0.10, "soil"),
-    "rubble": Material((176, 164, 148, 0.30), (134, 122, 106, 0.25), 0.20, 0.18, 0.12, "soil"),
-    "cut": Material((140, 124, 96, 0.30), (104, 96, 68, 0.30), 0.16, 0.20, 0.12, "soil"),
+    "crop": Material((104, 128, 66, 0.52), (78, 104, 50, 0.48), 0.08, 0.04, 0.05),
+    "soil": Material((158, 138, 112, 0.30), (126, 108, 86, 0.25), 0.12, 0.09, 0.06, "soil"),
+    "rubble": Material((176, 164, 148, 0.30), (134, 122, 106, 0.25), 0.34, 0.18, 0.08, "soil"),
+    "cut": Material((140, 124, 96, 0.30), (104, 96, 68, 0.30), 0.30, 0.18, 0.08, "soil"),
     "sand": Material((206, 194, 164, 0.38), (184, 168, 138, 0.34), 0.05, 0.06, 0.05, "soil"),
-    "asphalt": Material((132, 131, 129, 0.14), (112, 111, 111, 0.12), 0.05, 0.05, 0.06),
-    "worn": Material((158, 155, 149, 0.18), (138, 135, 130, 0.15), 0.05, 0.06, 0.05),
-    "concrete": Material((196, 191, 181, 0.30), (172, 168, 160, 0.27), 0.05, 0.06, 0.05),
-    "paving": Material((178, 170, 160, 0.26), (152, 146, 138, 0.22), 0.08, 0.06, 0.05),
-    "gravel": Material((190, 180, 164, 0.30), (160, 150, 134, 0.26), 0.12, 0.08, 0.06, "soil"),
+    "asphalt": Material((122, 121, 120, 0.14), (108, 108, 108, 0.12), 0.045, 0.025, 0.025),
+    "worn": Material((158, 155, 149, 0.18), (140, 137, 132, 0.15), 0.05, 0.03, 0.03),
+    "concrete": Material((196, 191, 181, 0.30), (176, 172, 164, 0.27), 0.05, 0.03, 0.025),
+    "paving": Material((178, 170, 160, 0.26), (156, 150, 142, 0.22), 0.09, 0.04, 0.03),
+    "gravel": Material((190, 180, 164, 0.30), (164, 154, 138, 0.26), 0.14, 0.06, 0.04, "soil"),
     "paint": Material((222, 220, 212, 0.40), (190, 188, 182, 0.33), 0.04, 0.10, 0.02),
-    "water": Material((66, 80, 76, 0.030), (44, 58, 58, 0.020), 0.020, 0.03, 0.05),
+    "water": Material((74, 90, 84, 0.030), (58, 74, 72, 0.020), 0.05, 0.03, 0.03),
     "pool": Material((120, 188, 200, 0.05), (94, 168, 186, 0.04), 0.04, 0.03, 0.01),
-    "turf": Material((104, 134, 72, 0.52), (88, 118, 60, 0.48), 0.05, 0.05, 0.05, "turf"),
+    "turf": Material((102, 126, 76, 0.52), (88, 112, 64, 0.48), 0.05, 0.05, 0.05, "turf"),
     "tartan": Material((172, 96, 76, 0.32), (154, 84, 68, 0.29), 0.04, 0.04, 0.04),
     "clay": Material((184, 116, 78, 0.34), (168, 102, 68, 0.31), 0.05, 0.05, 0.04),
     "court": Material((86, 122, 110, 0.24), (74, 108, 100, 0.21), 0.04, 0.04, 0.03),
-    "roof": Material((150, 150, 150, 0.30), (130, 130, 130, 0.26), 0.06, 0.06, 0.06),
+    "roof": Material((150, 150, 150, 0.30), (130, 130, 130, 0.26), 0.06, 0.035, 0.02),
     "leaf": Material((84, 98, 50, 0.50), (56, 72, 38, 0.42), 0.20, 0.10, 0.05, "leaf"),
     "needle": Material((62, 76, 48, 0.36), (42, 56, 38, 0.30), 0.20, 0.10, 0.04, "needle"),
     "wall": Material((190, 180, 165, 0.30), (160, 150, 138, 0.26), 0.05, 0.08, 0.02),
@@ -76,6 +76,7 @@ HALL_ROOFS: tuple[Colour, ...] = (
     (228, 226, 220, 0.52),
     (120, 120, 122, 0.20),
 )
+VEHICLE_CHANCES = (0.27, 0.2, 0.19, 0.14, 0.07, 0.05, 0.04, 0.04)
 VEHICLES: tuple[Colour, ...] = (
     (226, 226, 226, 0.45),
     (190, 192, 194, 0.38),
@@ -93,7 +94,7 @@ BARE_TWIGS: tuple[Colour, Colour] = ((122, 112, 98, 0.26), (94, 86, 76, 0.22))
 CROPS: tuple[tuple[Colour, Colour, float], ...] = (
     ((152, 130, 104, 0.29), (124, 104, 84, 0.25), 0.07),
     ((134, 132, 88, 0.38), (112, 112, 74, 0.34), 0.07),
-    ((92, 122, 58, 0.54), (72, 102, 48, 0.49), 0.05),
+    ((92, 116, 62, 0.54), (74, 100, 52, 0.49), 0.05),
     ((118, 132, 72, 0.50), (96, 114, 58, 0.46), 0.04),
     ((196, 176, 120, 0.40), (174, 154, 104, 0.36), 0.05),
     ((186, 170, 132, 0.34), (164, 148, 114, 0.31), 0.09),
@@ -167,10 +168,20 @@ def dated_colours(surface: Surface, place: SceneStyle, date: DateStyle, date_ind
         light, dark = mix(DRY_GRASS[0], light, 0.5 + 0.5 * date.green), mix(DRY_GRASS[1], dark, 0.6 + 0.4 * date.green)
     elif material.season == "soil":
         red: Colour = (176, 122, 86, 0.30)
-        light, dark = mix(light, red, place.soil * 0.6), mix(dark, shade(red, 0.8), place.soil * 0.6)
+        light, dark = mix(light, red, place.soil * 0.42), mix(dark, shade(red, 0.8), place.soil * 0.42)
         light, dark = shade(light, 1 - 0.12 * date.wet), shade(dark, 1 - 0.2 * date.wet)
     elif material.season == "leaf":
         light, dark = _leaves(light, dark, surface.lot, date)
+    elif surface.material == "water":
+        # Clear and dark, green with algae, or brown with silt: each water has its own, and it varies by date.
+        silt: Colour = (132, 122, 92, 0.07)
+        algae: Colour = (86, 108, 66, 0.05)
+        share = min(1.0, 0.9 * surface.lot + 0.25 * date.wet)
+        light, dark = mix(light, silt, share**2), mix(dark, shade(silt, 0.9), share**2)
+        light, dark = (
+            mix(light, algae, 0.4 * (1 - share) * date.green),
+            mix(dark, algae, 0.25 * (1 - share) * date.green),
+        )
     elif surface.material in ("asphalt", "worn"):
         light, dark = shade(light, place.asphalt**0.5), shade(dark, place.asphalt**0.5)
     return shade(light, surface.tone), shade(dark, surface.tone)

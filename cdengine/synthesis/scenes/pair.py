@@ -25,7 +25,9 @@ from cdengine.synthesis.scenes.style import MAX_SHIFT_PX, NO_CHANGE, TYPICAL, Ch
 Array = np.ndarray[Any, np.dtype[Any]]
 BANDS = ("red", "green", "blue", "nir")
 CHUNK = 1024  # pixels rendered at once; what stands outside casts its shadow into a chunk all the same
+# How far shadows are followed beyond a chunk: far enough that no seam shows, less where there is none to show.
 MAX_REACH_M = 60.0
+EDGE_REACH_M = 26.0
 # A place in the Upper Rhine plain, so that a demo opens on a plausible spot of the map.
 DEFAULT_CRS = "EPSG:32632"
 DEFAULT_ORIGIN = (455000.0, 5428000.0)
@@ -73,7 +75,7 @@ def render_pair(
     gsd: float = 0.5,
     bands: tuple[str, ...] = ("red", "green", "blue"),
     style: SceneStyle | None = None,
-    dtype: Any = np.uint8,
+    dtype: Any = np.uint8,  # noqa: ANN401 (whatever numpy takes as one)
     changes: ChangeRates | None = TYPICAL,
     reporter: Reporter | None = None,
 ) -> ScenePair:
@@ -97,7 +99,8 @@ def render_pair(
     style = style or SceneStyle.sample(np.random.default_rng([seed, 0]))
     numbers = tuple(BANDS.index(band) for band in bands)
     rates = NO_CHANGE if changes is None else changes
-    plan = compose(seed, style, rates, (width * gsd, height * gsd), MAX_REACH_M, gsd)
+    reach = EDGE_REACH_M if max(height, width) <= CHUNK else MAX_REACH_M
+    plan = compose(seed, style, rates, (width * gsd, height * gsd), reach, gsd)
     shape = (len(bands), height, width)
     pair = ScenePair(
         before=np.empty(shape, dtype),
@@ -174,10 +177,10 @@ def _render_chunk(
 
 
 def _margin(plan: Plan, date: DateStyle, step: float, fine: int) -> tuple[int, int, int, int]:
-    """Fine pixels to paint beyond a chunk at its top, left, bottom and right: towards the sun as far as shadows fall."""
+    """Fine pixels to paint beyond a chunk (top, left, bottom, right): towards the sun as far as shadows fall."""
     tallest = max([wing.eave + 3 for b in plan.buildings for wing in b.wings] + [22.0 if plan.woods else 8.0])
-    reach = min(MAX_REACH_M, tallest / math.tan(math.radians(date.sun_elevation)))
-    least = math.ceil(MAX_SHIFT_PX * fine) + kernel_reach(fine, date.blur)
+    reach = min(-plan.box[0], tallest / math.tan(math.radians(date.sun_elevation)))
+    least = math.ceil(MAX_SHIFT_PX * fine) + kernel_reach(fine, date.blur) + math.ceil(3.0 / step)
     least += math.ceil(max(abs(date.lean[0]), abs(date.lean[1])) * tallest / step)
     east, south = math.sin(math.radians(date.sun_azimuth)), -math.cos(math.radians(date.sun_azimuth))
     sides = (-south, -east, south, east)
@@ -189,9 +192,14 @@ def _truth(planes: Planes, margin: tuple[int, int, int, int], fine: int, window:
     """Most frequent class of each pixel, and whether half of it or more is a replaced building."""
     inner = (slice(margin[0], margin[0] + window.height * fine), slice(margin[1], margin[1] + window.width * fine))
     classes, replaced = planes.classes[inner], planes.replaced[inner]
-    blocks = (window.height, fine, window.width, fine)
-    votes = np.stack([(classes == c.id).reshape(blocks).sum(axis=(1, 3), dtype=np.uint8) for c in CLASSES])
-    share = replaced.reshape(blocks).sum(axis=(1, 3), dtype=np.uint8)
+    offsets = [(i, j) for i in range(fine) for j in range(fine)]
+    votes = np.zeros((len(CLASSES), window.height, window.width), np.uint8)
+    share = np.zeros((window.height, window.width), np.uint8)
+    for i, j in offsets:
+        share += replaced[i::fine, j::fine]
+        labels = classes[i::fine, j::fine]
+        for vote, land in zip(votes, CLASSES, strict=True):
+            vote += labels == land.id
     return votes.argmax(axis=0).astype(np.uint8), share * 2 >= fine * fine
 
 

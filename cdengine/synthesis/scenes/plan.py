@@ -108,6 +108,8 @@ class Plan:
     woods: list[Area] = field(default_factory=list)
     trees: list[Tree] = field(default_factory=list)
     vehicles: list[Vehicle] = field(default_factory=list)
+    crowns: list[int] = field(default_factory=list)
+    paints: list[int] = field(default_factory=list)
 
     def surface(self, surface: Surface) -> int:
         """Registers a surface; its number is what the canvas paints."""
@@ -121,6 +123,10 @@ class Plan:
     def between(self, low: float, high: float) -> float:
         """A uniform number."""
         return float(low + (high - low) * self.rng.random())
+
+    def sees(self, plot: Plot) -> bool:
+        """Whether a plot of the layout's plane is near what matters."""
+        return self.visible(self.place(plot.corners), 12)
 
     def visible(self, points: Sequence[Point], reach: float = 0.0) -> bool:
         """Whether the box of some points of the scene, grown by `reach`, meets what matters."""

@@ -79,22 +79,25 @@ def expose(radiance: Array, date: DateStyle, bands: tuple[int, ...], dtype: np.d
     if dtype.kind == "f" or dtype.itemsize > 1:
         radiance += grain * (np.float32(date.noise / 255) * (0.1 + 0.5 * np.sqrt(radiance)))
         if dtype.kind == "f":
-            return np.clip(radiance, 0, 1.5).astype(dtype)
-        return np.clip(np.rint(radiance * 10000), 1, 65535).astype(dtype)
+            reflectances: Array = np.clip(radiance, 0, 1.5).astype(dtype)
+            return reflectances
+        scaled: Array = np.clip(np.rint(radiance * 10000), 1, 65535).astype(dtype)
+        return scaled
     counts = 255 * (np.float32(date.exposure) * radiance) ** np.float32(1 / date.gamma)
     counts = _saturate(counts, date.saturation, bands)
     counts += grain * np.float32(date.noise)
     # A soft shoulder keeps bright roofs from clipping hard.
     over = np.maximum(counts - 215, 0)
     counts += 40 * (1 - np.exp(-over / 40)) - over
-    picture = np.clip(np.rint(counts), 1, 255).astype(np.uint8)
+    picture: Array = np.clip(np.rint(counts), 1, 255).astype(np.uint8)
     return _compressed(picture, date.jpeg) if date.jpeg else picture
 
 
 def _soft(image: Array) -> Array:
     padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4
-    return (rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 4
+    soft: Array = (rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 4
+    return soft
 
 
 def _saturate(counts: Array, saturation: float, bands: tuple[int, ...]) -> Array:

@@ -88,7 +88,7 @@ class DateStyle:
                 float(rng.uniform(0.9, 1.1)),
             ),
             saturation=float(rng.uniform(0.8, 1.2)),
-            blur=float(rng.uniform(0.35, 0.75)),
+            blur=float(rng.uniform(0.2, 0.6)),
             sharpen=float(max(0.0, rng.uniform(-0.4, 0.7))),
             noise=float(rng.uniform(0.4, 3.0)),
             jpeg=int(rng.integers(60, 96)) if rng.random() < 0.35 else 0,
@@ -109,7 +109,7 @@ class SceneStyle:
         warp: how much roads bend, 0 to 1.
         trees: density of single trees, factor.
         river: whether a river crosses the place.
-        ponds: expected ponds per square kilometre.
+        ponds: expected ponds per 10 hectares of open ground.
         roofs: weights of the roof palettes (tile, dark, grey, bright).
         soil: hue of bare soil, 0 grey-brown to 1 red.
         asphalt: brightness of asphalt, factor.
@@ -156,7 +156,7 @@ class SceneStyle:
             warp=float(rng.beta(1, 1.6)),
             trees=float(rng.uniform(0.3, 1.6)),
             river=bool(rng.random() < 0.12),
-            ponds=float(rng.uniform(0, 4)),
+            ponds=float(rng.uniform(0, 0.6)),
             roofs=(float(roofs[0]), float(roofs[1]), float(roofs[2]), float(roofs[3])),
             soil=float(rng.beta(1, 2)),
             asphalt=float(rng.uniform(0.75, 1.35)),

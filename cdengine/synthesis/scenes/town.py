@@ -7,7 +7,7 @@ import math
 from cdengine.synthesis.scenes.classes import BARE, LOW, PAVED, TREE, WATER
 from cdengine.synthesis.scenes.geometry import Plot, Point, rectangle
 from cdengine.synthesis.scenes.houses import hall, house, move, raise_building, slab
-from cdengine.synthesis.scenes.materials import VEHICLES, Colour, Surface, shade
+from cdengine.synthesis.scenes.materials import VEHICLE_CHANCES, VEHICLES, Surface, shade
 from cdengine.synthesis.scenes.plan import AFTER, BASE, BED, BEFORE, BOTH, LOT, MARK, WALK, Plan, Wing
 
 QUARTER = math.pi / 2
@@ -20,9 +20,12 @@ def unit_of(plan: Plan, material: str, class_id: int, spread: float = 0.08) -> i
 
 
 def crown_unit(plan: Plan) -> int:
-    """The surface of one tree or stand."""
-    kind = "needle" if plan.chance(plan.style.conifers) else "leaf"
-    return unit_of(plan, kind, TREE, 0.18)
+    """The surface of one tree or stand, of a few dozen that the place has."""
+    if not plan.crowns:
+        for i in range(28):
+            kind = "needle" if (i + 0.5) / 28 < plan.style.conifers else "leaf"
+            plan.crowns.append(unit_of(plan, kind, TREE, 0.18))
+    return plan.crowns[int(plan.rng.integers(len(plan.crowns)))]
 
 
 def frame(plot: Plot) -> tuple[float, Point, float, float]:
@@ -61,13 +64,13 @@ def detached(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
     axis, _, _, depth = frame(plot)
     plan.area(BASE, plot.corners, unit_of(plan, "lawn", LOW), dates)
     rows = max(1, 2 * round(depth / plan.between(62, 84))) if depth > 36 else 1
-    lot_width = plan.between(15, 28) * (1.15 - 0.35 * urban)
+    lot_width = plan.between(14, 25) * (1.15 - 0.35 * urban)
     row_plots = slices(plot, axis + QUARTER, (depth / rows, depth / rows), plan)
     paving = [unit_of(plan, str(plan.rng.choice(["concrete", "paving", "gravel", "worn"])), PAVED) for _ in range(3)]
     fence = unit_of(plan, "hedge", LOW) if plan.chance(0.55) else unit_of(plan, "wall", LOW)
     thickness = plan.between(0.25, 0.5) if plan.surfaces[fence].material == "wall" else plan.between(0.6, 1.2)
     fenced = plan.chance(0.7)
-    size = (plan.between(9, 16), plan.between(8, 12))
+    size = (plan.between(9, 19), plan.between(8, 13))
     for number, row in enumerate(row_plots):
         side = -1 if number % 2 == 0 else 1
         for lot in slices(row, axis, (lot_width, lot_width * 1.2), plan):
@@ -79,6 +82,8 @@ def detached(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
 
 
 def _lot(plan: Plan, lot: Plot, axis: float, side: int, size: tuple[float, float], paving: int, dates: int) -> None:
+    if not plan.sees(lot):
+        return
     if plan.chance(0.6):
         plan.area(LOT, lot.corners, unit_of(plan, "lawn", LOW, 0.14), dates)
     if plan.chance(0.05):
@@ -155,8 +160,11 @@ def _garden(plan: Plan, lot: Plot, keep: list[Point], dates: int) -> None:
 
 def car(plan: Plan, at: Point, angle: float, date: int) -> None:
     """A parked or moving car of one date."""
-    colour: Colour = VEHICLES[int(plan.rng.integers(len(VEHICLES)))]
-    unit = plan.surface(Surface("vehicle", PAVED, plan.between(0.9, 1.1), (colour, shade(colour, 0.92))))
+    if plan.detail > 1.5:
+        return
+    if not plan.paints:
+        plan.paints.extend(plan.surface(Surface("vehicle", PAVED, 1.0, (c, shade(c, 0.92)))) for c in VEHICLES)
+    unit = plan.paints[int(plan.rng.choice(len(VEHICLES), p=VEHICLE_CHANCES))]
     plan.vehicle(at, angle, unit, date, (plan.between(4.0, 4.9), plan.between(1.75, 1.95), 1.45))
 
 
@@ -174,7 +182,7 @@ def terraces(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
     shared = [house(plan, (0.0, 0.0), 0.0, 8, 8)[0] for _ in range(3)]
     eave, pitch, deep = plan.between(5, 7.5), plan.between(0.4, 0.75), plan.between(8.5, 11)
     for row in slices(plot, axis + QUARTER, (depth / rows, depth / rows), plan):
-        for run in slices(row, axis, (32, 60), plan):
+        for run in (part for part in slices(row, axis, (32, 60), plan) if plan.sees(part)):
             long = _spread(run, axis) - 7
             ring = rectangle(run.centre, axis, long, deep)
             if long < 12 or not fits(run, ring):
@@ -185,8 +193,11 @@ def terraces(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
             def row_of(run: Plot = run, long: float = long, houses: int = houses) -> list[Wing]:
                 step = long / houses
                 spots = [move(run.centre, axis, (i + 0.5) * step - long / 2, 0) for i in range(houses)]
-                return [plan.wing(spot, axis, step, deep, eave, "gable", shared[int(plan.rng.choice(3))].unit, pitch)
-                        for spot in spots]  # fmt: skip
+                units = [shared[int(plan.rng.choice(3, p=(0.7, 0.2, 0.1)))].unit for _ in spots]
+                return [
+                    plan.wing(spot, axis, step + 0.4, deep, eave, "gable", unit, pitch)
+                    for spot, unit in zip(spots, units, strict=True)
+                ]
 
             raise_building(plan, row_of, dates, ring)
             path = move(run.centre, axis, 0, deep / 2 + 3)
@@ -203,8 +214,8 @@ def perimeter(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
     if court is None or inner is None or court.area < 250:
         slabs(plan, plot, urban, dates)
         return
-    plan.area(LOT, court.corners, unit_of(plan, "lawn" if plan.chance(0.5) else "worn",
-                                          LOW if plan.chance(0) else PAVED), dates)  # fmt: skip
+    if plan.chance(0.6):
+        plan.area(LOT, court.corners, unit_of(plan, "lawn", LOW), dates)
     roof = "gable" if plan.chance(0.65) else "flat"
     for start, end in inner.edges():
         length = math.dist(start, end)
@@ -217,9 +228,9 @@ def perimeter(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
 
             def part(at: Point = at, angle: float = angle, tall: float = tall, step: float = step) -> list[Wing]:
                 if roof == "flat":
-                    return slab(plan, at, angle, step, depth, tall)
+                    return slab(plan, at, angle, step + 0.6, depth, tall)
                 own = house(plan, (0.0, 0.0), 0.0, 8, 8)[0].unit
-                return [plan.wing(at, angle, step, depth, tall, roof, own, 0.5)]
+                return [plan.wing(at, angle, step + 0.6, depth, tall, roof, own, 0.5)]
 
             if plan.chance(0.94):
                 raise_building(plan, part, dates, rectangle(at, angle, step, depth))
@@ -230,10 +241,10 @@ def perimeter(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
 def slabs(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
     """Free-standing blocks of flats, straight or L- and U-shaped, on lawns with parking strips."""
     plan.area(BASE, plot.corners, unit_of(plan, "lawn", LOW), dates)
-    axis, _, _, depth = frame(plot)
+    axis = plot.axis()
     deep, height = plan.between(11, 15), plan.between(9, 30)
     for row in slices(plot, axis + QUARTER, (34, 52), plan):
-        for cell in slices(row, axis, (45, 80), plan):
+        for cell in (part for part in slices(row, axis, (45, 80), plan) if plan.sees(part)):
             long = min(_spread(cell, axis) - 10, plan.between(26, 64))
             turn = axis + (QUARTER if plan.chance(0.15) else 0)
             ring = rectangle(cell.centre, turn, long, deep)
@@ -241,11 +252,11 @@ def slabs(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
                 _garden(plan, cell, [], dates)
                 continue
 
-            def block(at: Point = cell.centre, turn: float = turn, long: float = long) -> list[Wing]:
+            def block(cell: Plot = cell, at: Point = cell.centre, turn: float = turn, long: float = long) -> list[Wing]:
                 wings = slab(plan, at, turn, long, deep, height)
                 for hand in (-1, 1):
-                    if plan.chance(0.3):
-                        spot = move(at, turn, hand * (long - deep) / 2, deep * 0.8)
+                    spot = move(at, turn, hand * (long - deep) / 2, deep * 0.8)
+                    if plan.chance(0.35) and fits(cell, rectangle(spot, turn, deep, deep * 1.7)):
                         wings.insert(1, plan.wing(spot, turn, deep, deep * 1.6, height, "flat", wings[0].unit))
                 return wings
 
@@ -260,9 +271,9 @@ def industry(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
     """Halls on paved yards with lorries and stores."""
     yard = str(plan.rng.choice(["worn", "concrete", "asphalt", "gravel"]))
     plan.area(BASE, plot.corners, unit_of(plan, yard, BARE if yard == "gravel" else PAVED), dates)
-    axis, _, _, depth = frame(plot)
+    axis = plot.axis()
     for row in slices(plot, axis + QUARTER, (45, 75), plan):
-        for cell in slices(row, axis, (50, 100), plan):
+        for cell in (part for part in slices(row, axis, (50, 100), plan) if plan.sees(part)):
             long = (_spread(cell, axis) - 8) * plan.between(0.6, 0.95)
             wide = (_spread(cell, axis + QUARTER) - 8) * plan.between(0.5, 0.85)
             at = move(cell.centre, axis, plan.between(-3, 3), plan.between(-3, 3))
@@ -294,6 +305,10 @@ def shops(plan: Plan, plot: Plot, urban: float, dates: int) -> None:
     long, wide = length * plan.between(0.45, 0.75), depth * plan.between(0.3, 0.42)
     at = move(centre, axis, plan.between(-0.08, 0.08) * length, depth * 0.22)
     ring = rectangle(at, axis, long, wide)
+    while not fits(inner, ring) and min(long, wide) > 14:
+        long, wide = long * 0.92, wide * 0.96
+        at = move(at, axis, 0, -0.02 * depth)
+        ring = rectangle(at, axis, long, wide)
     if fits(inner, ring):
         raise_building(plan, lambda: hall(plan, at, axis, long, wide), dates, ring)
     across = -depth * 0.06
