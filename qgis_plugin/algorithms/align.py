@@ -55,8 +55,8 @@ class Align(EngineAlgorithm):
         "SHIFT_X": ("Shift removed in x, in pixels", "shift_x_px"),
         "SHIFT_Y": ("Shift removed in y, in pixels", "shift_y_px"),
     }
-    STAGES = {"open": 5, "register": 40, "align": 55}
-    TITLES = {"open": "Opening the images", "register": "Estimating the shift", "align": "Aligning"}
+    STAGES = {"register": 35.0, "values": 15.0, "align": 50.0}
+    TITLES = {"register": "Estimating the shift", "values": "Looking at the values", "align": "Aligning"}
 
     def problem(self, call: fields.Call) -> str:
         """The pair."""

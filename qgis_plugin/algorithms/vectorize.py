@@ -29,6 +29,14 @@ class Vectorize(EngineAlgorithm):
             "--probability",
             optional=True,
         ),
+        fields.Text(
+            "VALUES",
+            "Values",
+            "Which values become polygons, separated by commas. Empty: all but 0 and nodata.",
+            "--values",
+            advanced=True,
+            optional=True,
+        ),
         shared.MIN_AREA,
         fields.Number(
             "SIMPLIFY",
@@ -47,8 +55,8 @@ class Vectorize(EngineAlgorithm):
         fields.PolygonOutput("OUTPUT", "Polygons", "GeoPackage, GeoJSON, FlatGeobuf or GeoParquet.", "--output", style="polygons"),
     )
     NUMBERS = {
-        "CHANGED_AREA_M2": ("Area of the polygons in square metres", "changed_area_m2"),
+        "CHANGED_AREA_M2": ("Area of the polygons in square metres", "area_m2"),
         "N_CHANGES": ("Number of polygons", "polygons"),
     }
-    STAGES = {"polygons": 100}
+    STAGES = {"polygons": 85.0, "write polygons": 15.0}
     TITLES = {"polygons": "Tracing polygons"}

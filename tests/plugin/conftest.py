@@ -190,3 +190,40 @@ def staged(tmp_path_factory):
         timeout=60,
     )
     return folder / "plugins"
+
+
+@pytest.fixture
+def window(qgis, monkeypatch):
+    """As much of QGIS's main window as the dialogs of Processing ask for."""
+    import qgis.utils
+    from qgis.gui import QgsMapCanvas, QgsMessageBar
+    from qgis.PyQt.QtWidgets import QMainWindow
+
+    main, canvas, bar = QMainWindow(), QgsMapCanvas(), QgsMessageBar()
+
+    class Interface:
+        actions = []
+
+        def mainWindow(self):
+            return main
+
+        def mapCanvas(self):
+            return canvas
+
+        def messageBar(self):
+            return bar
+
+        def addPluginToRasterMenu(self, menu, action):
+            self.actions.append((menu, action))
+
+        def removePluginRasterMenu(self, menu, action):
+            self.actions.remove((menu, action))
+
+        def __getattr__(self, name):
+            return lambda *arguments: None
+
+    monkeypatch.setattr(qgis.utils, "iface", Interface())
+    for module in list(sys.modules.values()):
+        if getattr(module, "__name__", "").startswith("processing.") and hasattr(module, "iface"):
+            monkeypatch.setattr(module, "iface", qgis.utils.iface)
+    return qgis.utils.iface

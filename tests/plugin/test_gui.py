@@ -1,0 +1,113 @@
+"""Dialogs, offscreen: the algorithm's, the batch table and the modeler's step; the menu. Set CDENGINE_SHOTS to keep pictures."""
+
+import os
+
+import pytest
+
+
+def algorithm(name):
+    from qgis.core import QgsApplication
+
+    return QgsApplication.processingRegistry().createAlgorithmById(f"cdengine:{name}")
+
+
+def shot(widget, name):
+    folder = os.environ.get("CDENGINE_SHOTS")
+    if folder:
+        widget.grab().save(os.path.join(folder, f"{name}.png"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["detect", "detectwithoutmodel", "align", "vectorize", "detectpairs", "installengine", "align_detect_vectorize",
+     "detect_many_pairs"],
+)  # fmt: skip
+def test_every_dialog_opens(qgis, window, fake, name):
+    from processing.gui.AlgorithmDialog import AlgorithmDialog
+
+    dialog = AlgorithmDialog(algorithm(name), parent=window.mainWindow())
+    dialog.resize(1000, 760)
+    dialog.show()
+    qgis.processEvents()
+    shot(dialog, name)
+    assert dialog.mainWidget() is not None
+    dialog.close()
+
+
+def test_box_for_the_model(qgis, window, fake, pair):
+    from processing.gui.AlgorithmDialog import AlgorithmDialog
+
+    dialog = AlgorithmDialog(algorithm("detect"), parent=window.mainWindow())
+    wrapper = dialog.mainWidget().wrappers["MODEL"]
+    combo = wrapper.widget.children()[1] if not hasattr(wrapper, "_combo") else wrapper._combo
+    shown = [combo.itemText(index) for index in range(combo.count())]
+    assert shown[0] == "default" and shown[-5:] == ["cva", "irmad", "pca-kmeans", "sfa", "log-ratio"]
+    assert wrapper.parameterValue() == "default"
+    combo.setEditText("/models/my model.safetensors")
+    assert wrapper.parameterValue() == "/models/my model.safetensors"
+    dialog.setParameters({"BEFORE": pair[0], "AFTER": pair[1], "MODEL": "irmad"})
+    assert dialog.createProcessingParameters()["MODEL"] == "irmad" if hasattr(
+        dialog, "createProcessingParameters"
+    ) else dialog.getParameterValues()["MODEL"] == "irmad"
+    dialog.close()
+
+
+def test_batch_dialog_runs_its_rows(qgis, window, fake, pair, tmp_path):
+    from processing.gui.BatchAlgorithmDialog import BatchAlgorithmDialog
+
+    dialog = BatchAlgorithmDialog(algorithm("detect"), parent=window.mainWindow())
+    panel = dialog.mainWidget()
+    panel.addRow()
+    rows = [str(tmp_path / f"{number}.tif") for number in range(panel.batchRowCount())]
+    assert len(rows) == 2
+    for row, path in enumerate(rows):
+        for name, value in (("BEFORE", pair[0]), ("AFTER", pair[1]), ("MODEL", "cva")):
+            wrapper = panel.wrappers[row][panel.parameter_to_column[name]]
+            wrapper.setParameterValue(value, panel.processing_context)
+        panel.tblParameters.cellWidget(row + 1, panel.parameter_to_column["CHANGE"]).setValue(path)
+    shot(dialog, "batch")
+    dialog.runAlgorithm()
+    assert [os.path.isfile(path) for path in rows] == [True, True]
+    assert all(words[words.index("--model") + 1] == "cva" for words in fake.detect_runs())
+    dialog.close()
+
+
+def test_step_in_the_modeler(qgis, window, fake):
+    """The box for the model also works where a step of a model is set up: a value, or one of the model's inputs."""
+    from processing.modeler.ModelerParametersDialog import ModelerParametersDialog
+    from qgis.core import (
+        QgsProcessingModelAlgorithm,
+        QgsProcessingModelChildParameterSource,
+        QgsProcessingModelParameter,
+        QgsProcessingParameterString,
+    )
+
+    model = QgsProcessingModelAlgorithm("mine", "test")
+    asked = QgsProcessingModelParameter("WHICH")
+    model.addModelParameter(QgsProcessingParameterString("WHICH", "Which model"), asked)
+    dialog = ModelerParametersDialog(algorithm("detect"), model)
+    box = dialog.widget.widget.wrappers["MODEL"] if hasattr(dialog.widget, "widget") else dialog.widget.wrappers["MODEL"]
+    texts = [box._combo.itemText(index) for index in range(box._combo.count())]
+    assert texts[0] == "default" and any("Which model" in text for text in texts)
+    assert box.value() == "default"
+    reference = QgsProcessingModelChildParameterSource.fromModelParameter("WHICH")
+    box.setValue(reference)
+    assert isinstance(box.value(), QgsProcessingModelChildParameterSource)
+    shot(dialog, "modeler")
+
+
+def test_menu_entries_come_and_go(qgis, window):
+    import qgis_plugin
+
+    plugin = qgis_plugin.classFactory(window)
+    plugin._provider = object()  # the session's provider stays registered
+    plugin.initGui()
+    assert [action.text() for _, action in window.actions] == [
+        "Detect changes…", "Detect changes without a model…", "Install the engine…",
+    ]  # fmt: skip
+    plugin._provider = None
+    setting = __import__("processing.core.ProcessingConfig", fromlist=["x"]).ProcessingConfig
+    kept = setting.settings["cdengine/python"]
+    plugin.unload()
+    setting.addSetting(kept)
+    assert window.actions == []
