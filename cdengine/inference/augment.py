@@ -56,9 +56,12 @@ class Augmented:
         """Wraps `detector`; `mode` is a key of `VIEWS`."""
         self._detector, self._mode, self._views = detector, mode, VIEWS[mode]
         self.name, self.classes, self.margin = detector.name, detector.classes, detector.margin
+        self._adopt()
+
+    def _adopt(self) -> None:
         for name in ("tile", "batch", "concurrency"):
-            if hasattr(detector, name):
-                setattr(self, name, getattr(detector, name))
+            if hasattr(self._detector, name):
+                setattr(self, name, getattr(self._detector, name))
 
     @property
     def threshold(self) -> float:
@@ -68,6 +71,7 @@ class Augmented:
     def prepare(self, source: PixelSource, reporter: Reporter) -> None:
         """Prepares the detector."""
         self._detector.prepare(source, reporter)
+        self._adopt()  # a network knows its batch only now
 
     def predict(self, before: Array, after: Array, valid: Array) -> Array:
         """Mean over the views; shapes as in `Detector.predict`."""

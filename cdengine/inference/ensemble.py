@@ -61,6 +61,7 @@ class Ensemble:
         """Prepares every member in turn."""
         for member in self._members:
             member.prepare(source, reporter)
+        self._adopt("batch", "concurrency")  # a network knows its batch only now
 
     def predict(self, before: Array, after: Array, valid: Array) -> Array:
         """Mean of the members' probabilities; shapes as in `Detector.predict`."""

@@ -206,7 +206,8 @@ class NetworkDetector:
         except torch.OutOfMemoryError:
             return 1  # the runner will say so, with its remedy
         each = max(torch.cuda.max_memory_allocated(device) - start, 1)
-        free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - start
+        torch.cuda.empty_cache()  # what this thread's stream keeps is of no use to the threads that compute
+        free = torch.cuda.mem_get_info(device)[0]
         fits = int(0.8 * free / (each * self.concurrency))
         return int(2 ** max(0, min(fits, MAX_BATCH).bit_length() - 1))
 

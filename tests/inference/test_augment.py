@@ -12,7 +12,7 @@ class Lopsided:
     tile, batch, concurrency = 96, 2, 1
 
     def prepare(self, source, reporter):
-        self.threshold = 0.25
+        self.threshold, self.batch = 0.25, 8
         self.source = source
 
     def predict(self, before, after, valid):
@@ -77,7 +77,7 @@ def test_the_rest_is_the_detectors(tiles):
     detector.prepare("a source", Reporter())
     assert inner.source == "a source"
     assert (detector.name, detector.classes, detector.margin, detector.threshold) == ("lopsided", ("a",), 3, 0.25)
-    assert (detector.tile, detector.batch, detector.concurrency) == (96, 2, 1)
+    assert (detector.tile, detector.batch, detector.concurrency) == (96, 8, 1)
     assert detector.describe() == {"seen": 1.0, "tta": "d4"}
 
 

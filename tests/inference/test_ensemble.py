@@ -18,6 +18,7 @@ class Constant:
     def prepare(self, source, reporter):
         self.prepared.append(source)
         self.threshold = self.value / 2
+        vars(self).update(getattr(self, "later", {}))
 
     def predict(self, before, after, valid):
         return np.full((len(before), 1 + 2 * len(self.classes), *valid.shape[1:]), self.value, np.float32)
