@@ -78,13 +78,13 @@ def measure(folder: Path, size: int, shared: dict[str, Any], repeats: int, repor
         str(path), {**shared, "precision": precision, "polygons": str(folder / "change.gpkg"), "overwrite": True}
     )
     arithmetic = {"device": device.torch_device, "precision": precision, "batch": shared["batch_size"]}
-    rounds = [
-        Round(
-            raw_forward_s(model, before, after, shared["tile"], tiles, arithmetic, reporter),
-            *detect_s(folder, before, after, options, reporter),
+    rounds = []
+    for _ in range(repeats):
+        # Detection first: the peak of memory is that of the first round, before the raw forward has held anything.
+        detected = detect_s(folder, before, after, options, reporter)
+        rounds.append(
+            Round(*detected, raw_forward_s(model, before, after, shared["tile"], tiles, arithmetic, reporter))
         )
-        for _ in range(repeats)
-    ]
     typical = sorted(rounds, key=lambda one: one.detect_s)[len(rounds) // 2]
     mpx = tiling.tile_pixels / 1e6
     return {
@@ -92,7 +92,7 @@ def measure(folder: Path, size: int, shared: dict[str, Any], repeats: int, repor
         "detect_mpx_s": round(mpx / statistics.median(one.detect_s for one in rounds), 4),
         "ratio": round(statistics.median(one.raw_s / one.detect_s for one in rounds), 4),
         "ratio_rounds": [round(one.raw_s / one.detect_s, 4) for one in rounds],
-        "peak_rss_mb": max((one.peak_rss_mb for one in rounds if one.peak_rss_mb), default=None),
+        "peak_rss_mb": rounds[0].peak_rss_mb,
         "read_mpx_s": round(size * size / 1e6 / read_s(before, after, reporter), 2),
         "stages_s": {name: round(seconds, 3) for name, seconds in typical.stages_s.items()},
         "detect_s": round(typical.detect_s, 3),
@@ -114,13 +114,13 @@ def measure(folder: Path, size: int, shared: dict[str, Any], repeats: int, repor
 
 @dataclass(frozen=True)
 class Round:
-    """One raw forward and one detection, seconds; one after the other, so that both meet the same machine."""
+    """One detection and one raw forward, seconds; one after the other, so that both meet the same machine."""
 
-    raw_s: float
     detect_s: float
     stages_s: dict[str, float]
     polygons: int
     peak_rss_mb: float | None
+    raw_s: float
 
 
 class StageClock:
