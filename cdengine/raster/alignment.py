@@ -142,7 +142,7 @@ def check_ratio(ratio: float) -> str | None:
     Raises:
         ResolutionError: they differ by REFUSE_RATIO or more.
     """
-    much = max(ratio, 1 / ratio) if ratio > 0 else 1.0
+    much = max(ratio, 1 / ratio) * (1 + 1e-6) if ratio > 0 else 1.0  # a factor of exactly 4 comes out a hair below
     if not much >= WARN_RATIO:
         return None
     finer, coarser = ("AFTER", "BEFORE") if ratio > 1 else ("BEFORE", "AFTER")

@@ -136,9 +136,9 @@ class BlockReader:
     def _decode_unkept(self, key: Cell) -> Pixels:
         with self._lock:
             kept = key in self._cells
+            self.decoded += not kept
         if kept:
             return self.load(key)
-        self.decoded += 1
         return self._decode(self.cell_window(key))
 
     def close(self) -> None:

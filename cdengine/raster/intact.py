@@ -8,19 +8,20 @@ from __future__ import annotations
 import hashlib
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from cdengine.errors import ChecksumError, CorruptError
+from cdengine.errors import ChecksumError, CorruptError, NotFoundInputError
 from cdengine.raster.paths import SourcePath
 
 _CHUNK = 8 << 20
-_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 1000
-_TYPES = {3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
-_OFFSETS, _COUNTS, _SUB_IFDS = (273, 324), (279, 325), 330
+_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200
+_TYPES = {2: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+_OFFSETS, _COUNTS, _SUB_IFDS, _NODATA = (273, 324), (279, 325), 330, 42113
 _MAX_IFDS = 4096
 _ASSOCIATED = {".sha256": "sha256", ".md5": "md5"}
 
@@ -37,6 +38,7 @@ def check(path: SourcePath, label: str, stop: Callable[[], None]) -> None:
 
     Raises:
         CorruptError: cut short, never finished, or damaged inside its archive.
+        NotFoundInputError: the archive has no such member.
         ChecksumError: a ``.sha256`` or ``.md5`` file beside it says something else.
     """
     if path.container is None:
@@ -48,7 +50,7 @@ def check(path: SourcePath, label: str, stop: Callable[[], None]) -> None:
     size = path.container.stat().st_size
     with open(path.container, "rb") as stream:
         head = stream.read(16)
-        if head[:2] in (b"II", b"MM") and head[2:4] in (b"*\0", b"\0*", b"+\0", b"\0+"):
+        if _is_tiff(head):
             _check_tiff(stream, size, head, path, label)
         elif head.startswith(b"\x89PNG"):
             stream.seek(max(0, size - 64))
@@ -58,15 +60,37 @@ def check(path: SourcePath, label: str, stop: Callable[[], None]) -> None:
             _check_boxes(stream, size, path, label)
 
 
+def declared_nodata(path: SourcePath) -> str | None:
+    """The text of a GeoTIFF's nodata tag: rasterio does not tell of a value that the pixels' type cannot hold."""
+    if path.container is None or path.gdal != str(path.container):
+        return None
+    with open(path.container, "rb") as stream:
+        head = stream.read(16)
+        if not _is_tiff(head):
+            return None
+        order, big, first = _header(head)
+        tags, _, _ = _directory(stream, first, order, big, path.container.stat().st_size)
+    return tags[_NODATA].tobytes().decode("ascii", "replace").strip("\0 ") if _NODATA in tags else None
+
+
+def _is_tiff(head: bytes) -> bool:
+    return head[:2] in (b"II", b"MM") and head[2:4] in (b"*\0", b"\0*", b"+\0", b"\0+")
+
+
+def _header(head: bytes) -> tuple[str, bool, int]:
+    """Byte order, whether it is a BigTIFF, and where the first directory lies."""
+    order = "<" if head[:2] == b"II" else ">"
+    big = 43 in (head[2], head[3])
+    return order, big, int(struct.unpack(order + ("Q" if big else "I"), head[8:16] if big else head[4:8])[0])
+
+
 def _cut(path: SourcePath, label: str, fact: str) -> CorruptError:
     return CorruptError(f"{label}: {path.shown} is truncated: {fact}; copy it again and compare the sizes")
 
 
 def _check_tiff(stream: IO[bytes], size: int, head: bytes, path: SourcePath, label: str) -> None:
-    order = "<" if head[:2] == b"II" else ">"
-    big = 43 in (head[2], head[3])
-    first = struct.unpack(order + ("Q" if big else "I"), head[8:16] if big else head[4:8])[0]
-    waiting, seen, missing, blocks = [int(first)], set[int](), 0, 0
+    order, big, first = _header(head)
+    waiting, seen, missing, blocks = [first], set[int](), 0, 0
     directory_end = 16
     while waiting and len(seen) < _MAX_IFDS:
         offset = waiting.pop(0)
@@ -114,7 +138,7 @@ def _directory(stream: IO[bytes], offset: int, order: str, big: bool, size: int)
     for index in range(count):
         piece = raw[index * entry : (index + 1) * entry]
         tag, kind, number = struct.unpack(order + ("HHQ" if big else "HHI"), piece[: 12 if big else 8])
-        if tag not in (*_OFFSETS, *_COUNTS, _SUB_IFDS) or kind not in _TYPES:
+        if tag not in (*_OFFSETS, *_COUNTS, _SUB_IFDS, _NODATA) or kind not in _TYPES:
             continue
         dtype = np.dtype(order + _TYPES[kind])
         length, inline = number * dtype.itemsize, piece[12:] if big else piece[8:]
@@ -153,6 +177,9 @@ def _check_archive(path: SourcePath, label: str, stop: Callable[[], None]) -> No
         with zipfile.ZipFile(path.container) as archive:
             files = [item for item in archive.infolist() if not item.is_dir()]
             chosen = [item for item in files if not path.member or item.filename == path.member]
+            if not chosen:
+                listed = ", ".join(item.filename for item in files[:8])
+                raise NotFoundInputError(f"{label}: {path.shown} is not in the archive, which holds {listed}")
             for item in chosen:
                 if item.file_size > _BOMB_BYTES and item.file_size > _BOMB_RATIO * max(1, item.compress_size):
                     raise CorruptError(
@@ -162,9 +189,7 @@ def _check_archive(path: SourcePath, label: str, stop: Callable[[], None]) -> No
                 with archive.open(item) as member:
                     while member.read(_CHUNK):
                         stop()
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CorruptError(f"{label}: {path.shown} cannot be unpacked ({error}); get a fresh copy") from error
-    except zipfile.zlib.error as error:  # type: ignore[attr-defined]
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise CorruptError(f"{label}: {path.shown} cannot be unpacked ({error}); get a fresh copy") from error
 
 

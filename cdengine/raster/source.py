@@ -66,7 +66,7 @@ def gdal_env(cache_bytes: int = CACHE_BYTES, *, remote: bool = False) -> rasteri
     """The GDAL settings under which cdengine reads, as a context manager; set on purpose, never by a version's default.
 
     Args:
-        cache_bytes: GDAL's block cache in BYTES (rasterio hands the number on as it is; the variable of the shell is MB).
+        cache_bytes: GDAL's block cache in BYTES (rasterio hands the number on as it is; the shell's variable is MB).
         remote: side files are not looked for: each would be a request.
     """
     return rasterio.Env(
@@ -260,19 +260,26 @@ def _checked(dataset: DatasetReader, source: SourcePath, label: str) -> Raster:
         raise NotARasterError(f"{label}: {name} has no raster bands; choose another file")
     _check_size(dataset, f"{label}: {name}")
     notes = list(_scale_notes(dataset, f"{label} ({name})"))
+    declared = intact.declared_nodata(source) if all(value is None for value in dataset.nodatavals) else None
+    if declared:
+        notes.append(f"{label} ({name}): nodata {declared} cannot occur in {dataset.dtypes[0]}; ignored")
     points, points_crs = dataset.gcps
     values = tuple(dataset.transform)[:6]
     by_gcps = False
     if dataset.crs is None and dataset.transform.is_identity:
         if points and points_crs is not None:
+            if len(points) < 3:
+                raise TransformError(
+                    f"{label}: {name} has an unusable geotransform or too few ground control points; georeference it again"
+                )
             by_gcps = True
             notes.append(
                 f"{label} ({name}) is located by {len(points)} ground control points only; it is warped by them"
             )
         elif dataset.rpcs is not None:
             raise GroundControlError(
-                f"{label}: {name} is located by RPCs only, which need a terrain model; orthorectify it first, for example "
-                "gdalwarp -rpc -to RPC_DEM=dem.tif IN OUT"
+                f"{label}: {name} is located by RPCs only, which need a terrain model; orthorectify it first, "
+                "for example gdalwarp -rpc -to RPC_DEM=dem.tif IN OUT"
             )
     elif not all(map(math.isfinite, values)) or dataset.transform.is_degenerate:
         raise TransformError(f"{label}: {name} has an unusable geotransform {values}; georeference it again")
