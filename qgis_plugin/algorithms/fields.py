@@ -179,6 +179,8 @@ class Number(Field):
         definition.setMinimum(self.least)
         if self.most is not None:
             definition.setMaximum(self.most)
+        if not self.whole:
+            definition.setMetadata({"widget_wrapper": {"decimals": 2}})
         return definition
 
     def value(self, call: Call) -> Optional[str]:
