@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from rasterio.transform import from_origin
 from scipy import ndimage
+
+from cdengine.raster.quiet import opened
 
 UTM = "EPSG:32632"
 
@@ -14,11 +15,12 @@ def write_raster(path, pixels, *, crs=UTM, transform=None, nodata=None, descript
     """Writes (C, H, W) as GeoTIFF and returns the path as text."""
     pixels = np.asarray(pixels)
     transform = from_origin(500_000, 5_300_000, 10, 10) if transform is None else transform
-    profile = {"driver": "GTiff", "tiled": False, **profile}
+    # GDAL takes the fourth of four byte bands for alpha unless it is told otherwise
+    profile = {"driver": "GTiff", "tiled": False, "photometric": "MINISBLACK", **profile}
     if crs is not None:
         profile |= {"crs": crs, "transform": transform}
     count, height, width = pixels.shape
-    with rasterio.open(
+    with opened(
         path, "w", count=count, height=height, width=width, dtype=pixels.dtype, nodata=nodata, **profile
     ) as file:
         file.write(pixels)

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rasterio
-
 from cdengine.errors import CDEngineError, ModelTaskError, NothingToEstimateError, OutputError, ResourceError
 from cdengine.events import Reporter
 from cdengine.inference import job as plan
 from cdengine.inference.assemble import Assembly, Totals
 from cdengine.inference.choose import Choice, build, resolve
 from cdengine.inference.detector import Detector
+from cdengine.inference.earlier import finished, read_result
 from cdengine.inference.journal import Journal, journal_folder
 from cdengine.inference.layers import LayerFormat
 from cdengine.inference.options import DEFAULT_TILE, DetectOptions
@@ -87,9 +86,9 @@ def run_detect(before: str, after: str, output: str, options: DetectOptions, rep
         choice = resolve(options, pair.before.count == pair.after.count == 3, reporter)
         facts = plan.fingerprint_job(before, after, choice, options)
         token = plan.token(facts)
-        if options.resume and _finished(targets, token):
+        if options.resume and finished(targets, token):
             reporter.info(f"{output} is finished already; nothing to do")
-            return _earlier(targets, choice)
+            return read_result(targets, choice, reporter)
         inputs = [*members(before), *members(after), *choice.files]
         inputs += [Path(options.aoi.split("|")[0])] if options.aoi else []
         publication = stack.enter_context(
@@ -269,25 +268,6 @@ class _Job:
         if "report" in targets:
             page = self.publication.temporary("report")
             write_page(shown, picture, pair, self.choice.label, page, self.reporter)
-
-
-def _finished(targets: dict[str, Path], token: str) -> bool:
-    """Whether all outputs are there and the change raster is of this very job."""
-    if journal_folder(targets["change"]).exists() or not all(path.is_file() for path in targets.values()):
-        return False
-    try:
-        with rasterio.open(targets["change"]) as file:
-            return bool(file.tags().get("CDENGINE_JOB") == token)
-    except rasterio.errors.RasterioIOError:
-        return False
-
-
-def _earlier(targets: dict[str, Path], choice: Choice) -> DetectionResult:
-    """The result of a run that had finished before."""
-    with rasterio.open(targets["change"]) as file:
-        found = file.tags()
-    stats = {key: float(found[f"CDENGINE_{key.upper()}"]) for key in ("threshold",)}
-    return DetectionResult({name: str(path) for name, path in targets.items()}, stats, choice.label)
 
 
 def _after_failure(error: BaseException, journal: Journal, resume: bool, reporter: Reporter) -> None:
