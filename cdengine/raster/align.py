@@ -150,6 +150,7 @@ def _spec(date: Date, grid: Grid, resampling: Method, tags: dict[str, str], repo
     bands = date.info.bands
     with date.raster.opened() as dataset:
         roles = tuple(dataset.colorinterp[band - 1].name for band in bands)
+        roles = tuple("undefined" if role == "alpha" else role for role in roles)  # it was selected as data
         colours = dataset.colormap(bands[0]) if roles == ("palette",) else {}
         scalings = {(dataset.scales[band - 1], dataset.offsets[band - 1]) for band in bands}
     if len(scalings) > 1:
