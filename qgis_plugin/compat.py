@@ -1,7 +1,7 @@
 """QGIS 3.22 to 4.x with one source: enum members that moved, and calls that came later.
 
-Everywhere else enums are written in their scoped form (`Class.Enum.Member`), which all versions understand. Here are the
-ones whose class changed between versions: looked up by name, old place first.
+Everywhere else enums are written in their scoped form (`Class.Enum.Member`), which all versions understand. Here are
+the ones whose class changed between versions: looked up by name, old place first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from qgis import core
 
 
-def _first(*paths: str) -> Any:  # noqa: ANN401: an enum member of whatever class this version has
+def _first(*paths: str) -> Any:  # noqa: ANN401 (an enum member of whatever class this version has)
     for path in paths:
         try:
             return reduce(getattr, path.split("."), core)
@@ -25,7 +25,9 @@ FLAG_ADVANCED = _first("QgsProcessingParameterDefinition.Flag.FlagAdvanced", "Qg
 ALG_HIDE_FROM_MODELER = _first(
     "QgsProcessingAlgorithm.Flag.FlagHideFromModeler", "Qgis.ProcessingAlgorithmFlag.HideFromModeler"
 )
-ALG_SUPPORTS_BATCH = _first("QgsProcessingAlgorithm.Flag.FlagSupportsBatch", "Qgis.ProcessingAlgorithmFlag.SupportsBatch")
+ALG_SUPPORTS_BATCH = _first(
+    "QgsProcessingAlgorithm.Flag.FlagSupportsBatch", "Qgis.ProcessingAlgorithmFlag.SupportsBatch"
+)
 NUMBER_DOUBLE = _first("QgsProcessingParameterNumber.Type.Double", "Qgis.ProcessingNumberParameterType.Double")
 NUMBER_INTEGER = _first("QgsProcessingParameterNumber.Type.Integer", "Qgis.ProcessingNumberParameterType.Integer")
 SOURCE_POLYGON = _first("QgsProcessing.SourceType.TypeVectorPolygon", "Qgis.ProcessingSourceType.VectorPolygon")

@@ -23,12 +23,12 @@ ENTRIES = (
 class ChangeDetectionPlugin:
     """What QGIS holds of the plugin. `iface` is None in qgis_process."""
 
-    def __init__(self, iface: Any) -> None:  # noqa: ANN401: QgisInterface, or None
+    def __init__(self, iface: Any) -> None:  # noqa: ANN401 (QgisInterface, or None)
         self._iface = iface
         self._provider: Optional[Provider] = None
         self._actions: List[QAction] = []
 
-    def initProcessing(self) -> None:  # noqa: N802
+    def initProcessing(self) -> None:
         """Registers the provider; qgis_process calls this alone."""
         if self._provider is not None:
             return
@@ -39,7 +39,7 @@ class ChangeDetectionPlugin:
         # empty and the models show no outputs. Now they can.
         self._provider.refreshAlgorithms()
 
-    def initGui(self) -> None:  # noqa: N802
+    def initGui(self) -> None:
         """Provider and menu."""
         self.initProcessing()
         if self._iface is None:

@@ -36,24 +36,24 @@ class Provider(QgsProcessingProvider):
         """Toolbox icon."""
         return QIcon(self.svgIconPath())
 
-    def svgIconPath(self) -> str:  # noqa: N802
+    def svgIconPath(self) -> str:
         """The icon as a file."""
         return settings.resource("icons", "provider.svg")
 
-    def supportsNonFileBasedOutput(self) -> bool:  # noqa: N802
+    def supportsNonFileBasedOutput(self) -> bool:
         """The engine writes files; memory layers and databases are not offered."""
         return False
 
-    def supportedOutputRasterLayerExtensions(self) -> List[str]:  # noqa: N802
+    def supportedOutputRasterLayerExtensions(self) -> List[str]:
         """File types of rasters, the default first."""
         return ["tif"]
 
-    def supportedOutputVectorLayerExtensions(self) -> List[str]:  # noqa: N802
+    def supportedOutputVectorLayerExtensions(self) -> List[str]:
         """File types of polygons, the default first."""
         # The engine writes Parquet anywhere; only some builds of QGIS can load it afterwards.
         return ["gpkg", "geojson", "fgb"] + (["parquet"] if ogr.GetDriverByName("Parquet") is not None else [])
 
-    def loadAlgorithms(self) -> None:  # noqa: N802
+    def loadAlgorithms(self) -> None:
         """Own algorithms first: the models refer to them."""
         for algorithm in ALGORITHMS:
             self.addAlgorithm(algorithm())
@@ -63,7 +63,7 @@ class Provider(QgsProcessingProvider):
                 self.addAlgorithm(model)
 
 
-def load_model(path: str) -> "QgsProcessingModelAlgorithm | None":
+def load_model(path: str) -> QgsProcessingModelAlgorithm | None:
     """A shipped model, or None where this QGIS cannot read it: that is said in the log, and the rest still loads."""
     model = QgsProcessingModelAlgorithm()
     if model.fromFile(path):

@@ -43,9 +43,7 @@ class Dresser(QgsProcessingLayerPostProcessorInterface):
         super().__init__()
         self.abstract, self.style = "", ""
 
-    def postProcessLayer(  # noqa: N802
-        self, layer: object, context: QgsProcessingContext, feedback: QgsProcessingFeedback
-    ) -> None:
+    def postProcessLayer(self, layer: object, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> None:
         """Called on the main thread after loading."""
         if not isinstance(layer, (QgsRasterLayer, QgsVectorLayer)) or not layer.isValid():
             return

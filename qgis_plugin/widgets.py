@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import List, Optional
 
 from processing.gui.wrappers import DIALOG_MODELER, WidgetWrapper
-from qgis.core import QgsProcessingOutputFile, QgsProcessingOutputString, QgsProcessingParameterFile
-from qgis.core import QgsProcessingParameterString
+from qgis.core import (
+    QgsProcessingOutputFile,
+    QgsProcessingOutputString,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterString,
+)
 from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
 
 from . import settings
@@ -17,7 +21,7 @@ from .engine import locate
 class ModelWidgetWrapper(WidgetWrapper):
     """For the parameter MODEL, in the dialog, the batch table and the modeler."""
 
-    def createWidget(self) -> QWidget:  # noqa: N802
+    def createWidget(self) -> QWidget:
         """A combo box that takes free text, and a button that asks for a file."""
         self._combo = QComboBox()
         self._combo.setEditable(True)
@@ -42,7 +46,7 @@ class ModelWidgetWrapper(WidgetWrapper):
         layout.addWidget(button)
         return widget
 
-    def setValue(self, value: object) -> None:  # noqa: N802
+    def setValue(self, value: object) -> None:
         """Shows a value."""
         self.setComboValue(value, combobox=self._combo)
 

@@ -2,7 +2,7 @@
 """Generates the plugin's models (qgis_plugin/modeler/*.model3) from the algorithms as they are.
 
 Run with QGIS's Python: /usr/bin/python3 tools/make_models.py [--check]
-Written by QGIS 3.22's own model classes, so that the oldest QGIS we support can read them; newer ones upgrade on reading.
+Written by QGIS 3.22's own model classes, so that the oldest QGIS we support can read them; newer ones upgrade them.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def align_detect_vectorize() -> QgsProcessingModelAlgorithm:
     """Three steps, each of whose results can be looked at."""
     model = new_model(
         "align_detect_vectorize",
-        "Registers the later image to the earlier one (a residual shift is removed), detects changes, and makes polygons. "
-        "The aligned image and the probability are results too, so each step can be looked at.",
+        "Registers the later image to the earlier one (a residual shift is removed), detects changes, and makes "
+        "polygons. The aligned image and the probability are results too, so each step can be looked at.",
     )
     add_inputs(
         model,
@@ -140,8 +140,8 @@ def detect_many_pairs() -> QgsProcessingModelAlgorithm:
     """Two folders in, one layer of all changes out."""
     model = new_model(
         "detect_many_pairs",
-        "Detects changes in every pair of images of the same file name in two folders, and merges the changed areas of all "
-        "pairs into one layer; its field layer tells which pair a polygon is from.",
+        "Detects changes in every pair of images of the same file name in two folders, and merges the changed areas of "
+        "all pairs into one layer; its field layer tells which pair a polygon is from.",
     )
     add_inputs(model, copies("cdengine:detectpairs", ("BEFORE_FOLDER", "AFTER_FOLDER", "MODEL", "MIN_AREA")))
     asked = Source.fromModelParameter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from . import checks, fields, shared
 from .base import EngineAlgorithm
 
@@ -51,12 +53,12 @@ class Align(EngineAlgorithm):
         ),
         fields.RasterOutput("OUTPUT", "Aligned", "The later image on the chosen grid.", "--output"),
     )
-    NUMBERS = {
+    NUMBERS: ClassVar = {
         "SHIFT_X": ("Shift removed in x, in pixels", "shift_x_px"),
         "SHIFT_Y": ("Shift removed in y, in pixels", "shift_y_px"),
     }
-    STAGES = {"register": 35.0, "values": 15.0, "align": 50.0}
-    TITLES = {"register": "Estimating the shift", "values": "Looking at the values", "align": "Aligning"}
+    STAGES: ClassVar = {"register": 35.0, "values": 15.0, "align": 50.0}
+    TITLES: ClassVar = {"register": "Estimating the shift", "values": "Looking at the values", "align": "Aligning"}
 
     def problem(self, call: fields.Call) -> str:
         """The pair."""

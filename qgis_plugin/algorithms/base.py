@@ -1,4 +1,4 @@
-"""What every algorithm shares: fields → Processing parameters → engine command, events → feedback, errors → exceptions."""
+"""What every algorithm shares: fields → parameters → engine command; events → feedback; errors → exceptions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     TITLES: ClassVar[Mapping[str, str]] = {}
 
     # ------------------------------------------------------------ identity
-    def createInstance(self) -> QgsProcessingAlgorithm:  # noqa: N802
+    def createInstance(self) -> QgsProcessingAlgorithm:
         """A fresh copy."""
         return type(self)()
 
@@ -55,7 +55,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         """Stable id."""
         return self.ID
 
-    def displayName(self) -> str:  # noqa: N802
+    def displayName(self) -> str:
         """What the toolbox shows."""
         return self.tr(self.TITLE)
 
@@ -63,7 +63,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         """Toolbox group."""
         return self.tr(self.GROUP[1])
 
-    def groupId(self) -> str:  # noqa: N802
+    def groupId(self) -> str:
         """Stable id of the group."""
         return self.GROUP[0]
 
@@ -75,22 +75,22 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         """Toolbox icon."""
         return QIcon(settings.resource("icons", self.ICON))
 
-    def svgIconPath(self) -> str:  # noqa: N802
+    def svgIconPath(self) -> str:
         """The icon in the modeler."""
         return settings.resource("icons", self.ICON)
 
-    def shortDescription(self) -> str:  # noqa: N802
+    def shortDescription(self) -> str:
         """One sentence."""
         return self.tr(self.SUMMARY)
 
-    def shortHelpString(self) -> str:  # noqa: N802
+    def shortHelpString(self) -> str:
         """Help beside the dialog; plain text in a terminal, where tags would be shown as they are."""
         paragraphs = [self.tr(self.SUMMARY), *(self.tr(text) for text in self.HELP)]
         if QgsApplication.platform() == "qgis_process":
             return "\n\n".join(paragraphs)
         return "".join(f"<p>{text}</p>" for text in paragraphs)
 
-    def helpUrl(self) -> str:  # noqa: N802
+    def helpUrl(self) -> str:
         """The user guide."""
         return f"{DOCS}#{self.ID}"
 
@@ -99,14 +99,14 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         return QCoreApplication.translate("cdengine", text)
 
     # ------------------------------------------------------------ parameters
-    def initAlgorithm(self, configuration: Optional[Dict[str, Any]] = None) -> None:  # noqa: N802
+    def initAlgorithm(self, configuration: Optional[Dict[str, Any]] = None) -> None:
         """Declares parameters and outputs."""
         for field in self.FIELDS:
             self.addParameter(field.definition())
         for name, (label, _) in self.NUMBERS.items():
             self.addOutput(QgsProcessingOutputNumber(name, self.tr(label)))
 
-    def canExecute(self) -> Tuple[bool, str]:  # noqa: N802
+    def canExecute(self) -> Tuple[bool, str]:
         """Whether an engine is named at all; asked whenever the toolbox shows the algorithm, so nothing is started."""
         try:
             settings.surroundings().find()
@@ -114,9 +114,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             return False, str(error)
         return True, ""
 
-    def checkParameterValues(  # noqa: N802
-        self, parameters: Dict[str, Any], context: QgsProcessingContext
-    ) -> Tuple[bool, str]:
+    def checkParameterValues(self, parameters: Dict[str, Any], context: QgsProcessingContext) -> Tuple[bool, str]:
         """Everything that can be said before the run: the engine, then QGIS's checks, then ours across parameters."""
         possible, reason = self.canExecute()  # qgis_process and processing.run of 3.22 do not ask it themselves
         if not possible:
@@ -145,7 +143,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         return replaced
 
     # ------------------------------------------------------------ the run
-    def prepareAlgorithm(  # noqa: N802
+    def prepareAlgorithm(
         self, parameters: Dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
         """On the main thread: layers become paths, settings are read; the run itself touches neither."""
@@ -193,7 +191,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
                 names.append(layer.name() if layer is not None else "")
         return " → ".join(names) if len(names) == 2 and all(names) else ""
 
-    def processAlgorithm(  # noqa: N802
+    def processAlgorithm(
         self, parameters: Dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Dict[str, Any]:
         """Runs the engine, on whatever thread Processing chose; styles and names what came out."""

@@ -91,7 +91,9 @@ def bands(call: fields.Call) -> str:
                     return f"Bands of {label}: band {number} does not exist, the raster has {layer.bandCount()}."
     first, second = chosen["Before"], chosen["After"]
     if first and second and len(first) != len(second):
-        return f"Bands of Before and of After differ in number ({len(first)} and {len(second)}): choose as many of each."
+        return (
+            f"Bands of Before and of After differ in number ({len(first)} and {len(second)}): choose as many of each."
+        )
     return ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, ClassVar, Dict, List, Mapping, Tuple
 
 from qgis.core import (
     QgsProcessingContext,
@@ -54,17 +54,19 @@ class DetectPairs(EngineAlgorithm):
     ICON = "pairs.svg"
     SUMMARY = "Detects changes in every pair of images of the same file name in two folders."
     HELP = (
-        "before/tile_01.tif goes with after/tile_01.tif; the suffix may differ. Images without a partner are named in "
-        "the log and left out. For each pair, NAME_change.tif and NAME_changes.gpkg are written to the results folder, "
-        "and NAME_probability.tif on request.",
-        "A pair that cannot be used (damaged, no common ground) is reported, and the others go on; the number of failed "
-        "pairs is among the results. The run fails where no pair could be used.",
+        "before/tile_01.tif goes with after/tile_01.tif; the suffix may differ. Images without a partner are named "
+        "in the log and left out. For each pair, NAME_change.tif and NAME_changes.gpkg are written to the results "
+        "folder, and NAME_probability.tif on request.",
+        "A pair that cannot be used (damaged, no common ground) is reported, and the others go on; the number of "
+        "failed pairs is among the results. The run fails where no pair could be used.",
         "For pairs that are named differently, use Detect changes with Execute as batch process.",
     )
     TAGS = ("batch", "folder", "many", "series", "tiles")
     FIELDS = (
         fields.Folder("BEFORE_FOLDER", "Folder with the images before", "GeoTIFF, VRT, JPEG 2000, PNG or JPEG files."),
-        fields.Folder("AFTER_FOLDER", "Folder with the images after", "Files of the same names as in the other folder."),
+        fields.Folder(
+            "AFTER_FOLDER", "Folder with the images after", "Files of the same names as in the other folder."
+        ),
         shared.MODEL,
         shared.MIN_AREA,
         *(field for field in shared.COMPUTING if field.name not in OF_ONE_PAIR),
@@ -76,7 +78,7 @@ class DetectPairs(EngineAlgorithm):
         *(field for field in shared.WRITING if field.name not in OF_ONE_PAIR),
         FolderOutput("RESULTS", "Results", "Folder for the results of all pairs.", "-"),
     )
-    NUMBERS = {
+    NUMBERS: ClassVar = {
         "N_PAIRS": ("Number of pairs found", ""),
         "N_FAILED": ("Number of pairs that could not be used", ""),
         "CHANGED_AREA_M2": ("Changed area of all pairs in square metres", ""),
@@ -86,7 +88,7 @@ class DetectPairs(EngineAlgorithm):
     TITLES = shared.TITLES
     PER_RUN = ("BEFORE_FOLDER", "AFTER_FOLDER", "SAVE_PROBABILITY", "RESULTS")
 
-    def initAlgorithm(self, configuration: "Dict[str, Any] | None" = None) -> None:  # noqa: N802
+    def initAlgorithm(self, configuration: Dict[str, Any] | None = None) -> None:
         """Adds the lists of results, which a model can merge or mosaic."""
         super().initAlgorithm(configuration)
         self.addOutput(QgsProcessingOutputMultipleLayers("CHANGE_LAYERS", self.tr("Change rasters")))
@@ -101,7 +103,9 @@ class DetectPairs(EngineAlgorithm):
                 return f"Folder with the images {label}: {path} is not a folder."
             folders.append(path)
         if os.path.realpath(folders[0]) == os.path.realpath(folders[1]):
-            return "The images before and after lie in the same folder: pairs are matched by name, so each needs its own."
+            return (
+                "The images before and after lie in the same folder: pairs are matched by name, so each needs its own."
+            )
         try:
             found, _ = match(*folders)
         except ValueError as error:
@@ -127,7 +131,7 @@ class DetectPairs(EngineAlgorithm):
         self._save_probability = self.parameterAsBool(call.parameters, "SAVE_PROBABILITY", call.context)
         return [*words, "--overwrite"]
 
-    def processAlgorithm(  # noqa: N802
+    def processAlgorithm(
         self, parameters: Dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Dict[str, Any]:
         """One pair after the other."""
@@ -202,6 +206,8 @@ def _images(folder: str) -> Dict[str, str]:
         if suffix.lower() not in SUFFIXES or name.startswith("."):
             continue
         if stem in found:
-            raise ValueError(f"{os.path.basename(found[stem])} and {name} in {folder} have the same name: keep one of them.")
+            raise ValueError(
+                f"{os.path.basename(found[stem])} and {name} in {folder} have the same name: keep one of them."
+            )
         found[stem] = os.path.join(folder, name)
     return found

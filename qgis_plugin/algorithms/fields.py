@@ -107,9 +107,7 @@ class Polygons(Field):
     def value(self, call: Call) -> Optional[str]:
         if call.unset(self.name):
             return None
-        return sources.vector_path(
-            call.algorithm, call.parameters, self.name, self.label, call.context, call.feedback
-        )
+        return sources.vector_path(call.algorithm, call.parameters, self.name, self.label, call.context, call.feedback)
 
 
 @dataclass(frozen=True)
@@ -249,7 +247,7 @@ class Output(Field):
     style: str = ""
 
     def value(self, call: Call) -> Optional[str]:
-        """The path, or None where the output is not wanted. Asked once a run: each asking makes a new temporary name."""
+        """The path, or None where it is not wanted. Asked once a run: each asking makes a new temporary name."""
         if call.unset(self.name):
             return None
         path = self.destination(call)

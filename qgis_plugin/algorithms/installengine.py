@@ -30,11 +30,12 @@ class InstallEngine(EngineAlgorithm):
     GROUP = ("setup", "Set up")
     SUMMARY = "Installs the change detection engine, with PyTorch, into an environment of its own in your QGIS profile."
     HELP = (
-        "Needs Python 3.10 or newer on this computer (not QGIS's own), a network connection, and about 8 GB of disk for "
-        "the build with graphics card support or 3 GB for the processor-only build. Nothing is installed into QGIS.",
+        "Needs Python 3.10 or newer on this computer (not QGIS's own), a network connection, and on Linux about 8 GB "
+        "of disk for the build with graphics card support; the processor-only build is much smaller. Nothing is "
+        "installed into QGIS.",
         "Packages come from the Python Package Index, or from a folder of wheels where you name one.",
-        "If a Python with cdengine is there already, you do not need this: name it in Settings > Options > Processing > "
-        "Providers > Change detection > Engine Python.",
+        "If a Python with cdengine is there already, you do not need this: name it in Settings > Options > "
+        "Processing > Providers > Change detection > Engine Python.",
         "Running it again updates the engine; the old one stays in use until the new one works.",
     )
     TAGS = ("install", "setup", "pytorch", "torch", "gpu", "cuda", "update")
@@ -55,20 +56,20 @@ class InstallEngine(EngineAlgorithm):
         ),
     )
 
-    def flags(self) -> Any:  # noqa: ANN401: the flag type moved between versions
+    def flags(self) -> Any:  # noqa: ANN401 (the flags' type moved between versions)
         """Of no use in a model or a batch."""
         return (super().flags() | compat.ALG_HIDE_FROM_MODELER) & ~compat.ALG_SUPPORTS_BATCH
 
-    def initAlgorithm(self, configuration: Optional[Dict[str, Any]] = None) -> None:  # noqa: N802
+    def initAlgorithm(self, configuration: Optional[Dict[str, Any]] = None) -> None:
         """Adds the one output."""
         super().initAlgorithm(configuration)
         self.addOutput(QgsProcessingOutputString("PYTHON", self.tr("Python of the engine")))
 
-    def canExecute(self) -> Tuple[bool, str]:  # noqa: N802
+    def canExecute(self) -> Tuple[bool, str]:
         """Always: it is there for the case that no engine is."""
         return True, ""
 
-    def prepareAlgorithm(  # noqa: N802
+    def prepareAlgorithm(
         self, parameters: Dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
         """Reads settings and parameters."""
@@ -77,7 +78,7 @@ class InstallEngine(EngineAlgorithm):
         self._wheels = self.parameterAsFile(parameters, "WHEELS", context)
         return True
 
-    def processAlgorithm(  # noqa: N802
+    def processAlgorithm(
         self, parameters: Dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> Dict[str, Any]:
         """Installs, and says where."""

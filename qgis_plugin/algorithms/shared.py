@@ -14,7 +14,9 @@ MODEL_HELP = (
 )
 
 BEFORE = fields.Raster(
-    "BEFORE", "Before", "The earlier image: any raster that GDAL opens. The outputs lie on its grid unless you choose another."
+    "BEFORE",
+    "Before",
+    "The earlier image: any raster that GDAL opens. The outputs lie on its grid unless you choose another.",
 )
 AFTER = fields.Raster(
     "AFTER", "After", "The later image. It may differ in CRS, pixel size and extent; it is aligned while it is read."
@@ -201,7 +203,9 @@ WRITING: List[fields.Field] = [
         choices=("float32", "uint8"),
         default="float32",
     ),
-    fields.Switch("COG", "Write cloud-optimised GeoTIFFs", "For serving the rasters over the web.", "--cog", advanced=True),
+    fields.Switch(
+        "COG", "Write cloud-optimised GeoTIFFs", "For serving the rasters over the web.", "--cog", advanced=True
+    ),
     fields.Switch(
         "RESUME",
         "Resume an interrupted run",
@@ -254,9 +258,15 @@ QUICKLOOK = fields.FileOutput(
 )
 SEMANTIC: List[fields.Field] = [
     fields.RasterOutput(
-        name, label, f"{text} For models with classes only.", option, advanced=True, optional=True, created=False,
+        name,
+        label,
+        f"{text} For models with classes only.",
+        option,
+        advanced=True,
+        optional=True,
+        created=False,
         style="classes",
-    )  # fmt: skip
+    )
     for name, label, text, option in (
         ("BEFORE_CLASSES", "Classes before", "Class of each pixel at the first date.", "--before-classes"),
         ("AFTER_CLASSES", "Classes after", "Class of each pixel at the second date.", "--after-classes"),

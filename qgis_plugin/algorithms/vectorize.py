@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from . import fields, shared
 from .base import EngineAlgorithm
 
@@ -52,11 +54,13 @@ class Vectorize(EngineAlgorithm):
             "--fill-holes",
             default=0.0,
         ),
-        fields.PolygonOutput("OUTPUT", "Polygons", "GeoPackage, GeoJSON, FlatGeobuf or GeoParquet.", "--output", style="polygons"),
+        fields.PolygonOutput(
+            "OUTPUT", "Polygons", "GeoPackage, GeoJSON, FlatGeobuf or GeoParquet.", "--output", style="polygons"
+        ),
     )
-    NUMBERS = {
+    NUMBERS: ClassVar = {
         "CHANGED_AREA_M2": ("Area of the polygons in square metres", "area_m2"),
         "N_CHANGES": ("Number of polygons", "polygons"),
     }
-    STAGES = {"polygons": 85.0, "write polygons": 15.0}
-    TITLES = {"polygons": "Tracing polygons"}
+    STAGES: ClassVar = {"polygons": 85.0, "write polygons": 15.0}
+    TITLES: ClassVar = {"polygons": "Tracing polygons"}

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import IO, Deque, Dict, List, Optional, Sequence
+from typing import IO, Callable, Deque, Dict, List, Optional, Sequence
 
 WINDOWS = sys.platform == "win32"
 LINE_LIMIT = 1 << 20  # a longer line is no event; what is beyond is dropped instead of filling memory
@@ -39,25 +39,24 @@ class Child:
     """
 
     def __init__(self, command: Sequence[str], environ: Dict[str, str], cwd: Optional[str] = None) -> None:
-        options: Dict[str, object] = {}
-        if WINDOWS:
+        flags, session = 0, True
+        if sys.platform == "win32":
             # No console window, and a group of its own, so that a Ctrl-C in QGIS's console does not reach it twice.
-            options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-        else:
-            options["start_new_session"] = True
+            flags, session = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW, False
         try:
-            self._process = subprocess.Popen(  # nosec B603: a list, no shell
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(  # nosec B603: a list, no shell
                 list(command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environ,
                 cwd=cwd,
-                **options,
+                creationflags=flags,
+                start_new_session=session,
             )
         except OSError as error:
             raise StartFailed(f"{command[0]} cannot be started: {error.strerror or error}") from error
-        self._lines: "queue.Queue[bytes]" = queue.Queue(maxsize=4096)
+        self._lines: queue.Queue[bytes] = queue.Queue(maxsize=4096)
         self._tail: Deque[str] = deque(maxlen=TAIL_LINES)
         self._closing = threading.Event()
         self._readers = [
@@ -138,7 +137,7 @@ class Child:
         return not any(reader.is_alive() for reader in self._readers)
 
     def _signal(self, terminate: bool) -> None:
-        if WINDOWS:
+        if sys.platform == "win32":
             if terminate:
                 return  # there is no polite signal for a windowless process; the closed input was it
             # taskkill ends the tree; Popen.kill() the leader alone.
@@ -150,11 +149,13 @@ class Child:
                 creationflags=subprocess.CREATE_NO_WINDOW,
                 check=False,
             )
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says "not permitted" of a zombie group
-            os.killpg(self.pid, signal.SIGTERM if terminate else signal.SIGKILL)
+        else:
+            with contextlib.suppress(
+                ProcessLookupError, PermissionError
+            ):  # macOS says "not permitted" of a zombie group
+                os.killpg(self.pid, signal.SIGTERM if terminate else signal.SIGKILL)
 
-    def _read(self, stream: IO[bytes], sink: object) -> None:
+    def _read(self, stream: IO[bytes], sink: Callable[[bytes], None]) -> None:
         """Reads to the end, line by line, without ever holding more than one bounded line."""
         pending = b""
         with contextlib.suppress(OSError, ValueError):  # closed under our feet at the very end
@@ -164,10 +165,10 @@ class Child:
                     break
                 *whole, pending = (pending + chunk).split(b"\n")
                 for line in whole:
-                    sink(line[:LINE_LIMIT])  # type: ignore[operator]
+                    sink(line[:LINE_LIMIT])
                 pending = pending[:LINE_LIMIT]
         if pending:
-            sink(pending)  # type: ignore[operator]
+            sink(pending)
 
     def _queue(self, line: bytes) -> None:
         while not self._closing.is_set():

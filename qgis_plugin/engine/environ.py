@@ -1,4 +1,4 @@
-"""The environment that the engine gets: QGIS's own settings for Python, GDAL and PROJ must not reach another interpreter.
+"""The environment that the engine gets: what QGIS sets for Python, GDAL and PROJ must not reach another interpreter.
 
 What stays on purpose: proxies, cloud credentials (AWS_*, GDAL_HTTP_*, CPL_*), CUDA_VISIBLE_DEVICES, locale, HOME.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Union
+from typing import Any, Callable, Dict, Optional, Union
 
 PROTOCOL = 1
 
@@ -123,4 +123,10 @@ def _text(data: Dict[str, Any], key: str) -> str:
     return "" if value is None else str(value)
 
 
-_READERS = {"start": _start, "progress": _progress, "log": _log, "result": _result, "error": _error}
+_READERS: Dict[str, Callable[[Dict[str, Any]], Event]] = {
+    "start": _start,
+    "progress": _progress,
+    "log": _log,
+    "result": _result,
+    "error": _error,
+}

@@ -10,6 +10,7 @@ import contextlib
 import glob
 import os
 import shutil
+import sys
 import time
 from typing import Callable, Dict, Iterator, List, Sequence
 
@@ -19,7 +20,9 @@ from .process import EngineCancelled, describe_exit
 
 OLDEST = (3, 10)
 NEWEST_TRIED = 14
-ROOM_BYTES = 8 * 1024**3  # torch with CUDA libraries, unpacked, is 6.3 GB on Linux; pip needs room for one wheel beside it
+ROOM_BYTES = (
+    8 * 1024**3
+)  # torch with CUDA libraries, unpacked, is 6.3 GB on Linux; pip needs room for one wheel beside it
 LOCK = "install.lock"
 _ASK = "import sys, ensurepip, venv; print('%d.%d' % sys.version_info[:2])"
 
@@ -214,11 +217,11 @@ def _lock(path: str) -> Iterator[None]:
 
 
 def _hold(descriptor: int) -> None:
-    if WINDOWS:
+    if sys.platform == "win32":
         import msvcrt
 
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        return
-    import fcntl
+    else:
+        import fcntl
 
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

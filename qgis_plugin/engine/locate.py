@@ -146,9 +146,7 @@ def known_models(engine: Engine, cache: str) -> List[str]:
     return [str(name) for name in models] if isinstance(models, list) else []
 
 
-def _models(
-    engine: Engine, environ: Dict[str, str], cancelled: Callable[[], bool]
-) -> List[str]:
+def _models(engine: Engine, environ: Dict[str, str], cancelled: Callable[[], bool]) -> List[str]:
     shipped = _ask(engine, ["models", "--json"], environ, cancelled).get("shipped") or []
     return [str(model["name"]) for model in shipped if isinstance(model, dict) and "name" in model]
 

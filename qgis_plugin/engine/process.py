@@ -137,9 +137,7 @@ def protocol_mismatch(protocol: int, version: str) -> str:
     """What to do when plugin and engine do not speak the same protocol."""
     older = protocol < events.PROTOCOL
     remedy = "update the engine (Install the engine, in the toolbox)" if older else "update the QGIS plugin"
-    return (
-        f"The engine {version} speaks protocol {protocol} and this plugin protocol {events.PROTOCOL}: {remedy}."
-    )
+    return f"The engine {version} speaks protocol {protocol} and this plugin protocol {events.PROTOCOL}: {remedy}."
 
 
 def last_words(tail: Sequence[str]) -> str:

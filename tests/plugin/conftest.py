@@ -1,6 +1,6 @@
 """QGIS without a window and with a private profile, tiny rasters, and the fake or the real engine.
 
-Run by QGIS's own Python (`/usr/bin/python3 -m pytest -c tests/plugin/pytest.ini tests/plugin`); elsewhere skipped as a whole.
+Run by QGIS's own Python: /usr/bin/python3 -m pytest -c tests/plugin/pytest.ini tests/plugin; elsewhere not collected.
 """
 
 import importlib.util
@@ -185,7 +185,14 @@ def staged(tmp_path_factory):
     """The plugin as it is installed, in a folder for QGIS_PLUGINPATH; without the engine's wheel."""
     folder = tmp_path_factory.mktemp("staged")
     subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "build_plugin.py"), "--stage", str(folder / "plugins"), "--dist", str(folder)],
+        [
+            sys.executable,
+            str(ROOT / "tools" / "build_plugin.py"),
+            "--stage",
+            str(folder / "plugins"),
+            "--dist",
+            str(folder),
+        ],
         check=True,
         timeout=60,
     )
@@ -202,7 +209,8 @@ def window(qgis, monkeypatch):
     main, canvas, bar = QMainWindow(), QgsMapCanvas(), QgsMessageBar()
 
     class Interface:
-        actions = []
+        def __init__(self):
+            self.actions = []
 
         def mainWindow(self):
             return main

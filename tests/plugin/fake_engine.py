@@ -119,6 +119,35 @@ def work(seconds):
         time.sleep(0.1)
 
 
+def ramble():
+    """Scenarios that say something wrong, and mostly go on."""
+    if scenario == "garbage":
+        sys.stdout.buffer.write(b'\xff\xfe not json\n[1, 2]\n\n{"event": "unheard-of"}\n{"event": "progress"}\n')
+        sys.stdout.flush()
+    elif scenario == "half":
+        sys.stdout.write('{"event": "result", "outp')
+        sys.stdout.flush()
+        sys.exit(1)
+    elif scenario == "noresult":
+        sys.exit(0)
+    elif scenario == "flood":
+        for _ in range(500):
+            sys.stderr.write("x" * 99_999 + "\n")
+        sys.stdout.write("y" * 3_000_000 + "\n")
+    elif scenario in ("grandchild", "grandchild-slow"):
+        child = subprocess.Popen(["/bin/sleep", "300"])
+        with open(os.environ["CDENGINE_FAKE_LOG"] + ".grandchild", "w") as file:
+            file.write(str(child.pid))
+        if scenario == "grandchild-slow":
+            time.sleep(60)
+    elif scenario == "lingers":
+        result()
+        time.sleep(300)
+    elif scenario == "crash-after-result":
+        result()
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
 def detect():
     if scenario == "missing":
         sys.exit("/usr/bin/python3: No module named cdengine")
@@ -149,31 +178,8 @@ def detect():
     elif scenario == "model-error":
         say(event="error", code="model-unknown", message="no model is called 'nonsense'", exit=4)
         sys.exit(4)
-    elif scenario == "garbage":
-        sys.stdout.buffer.write(b"\xff\xfe not json\n[1, 2]\n\n{\"event\": \"unheard-of\"}\n{\"event\": \"progress\"}\n")
-        sys.stdout.flush()
-    elif scenario == "half":
-        sys.stdout.write('{"event": "result", "outp')
-        sys.stdout.flush()
-        sys.exit(1)
-    elif scenario == "noresult":
-        sys.exit(0)
-    elif scenario == "flood":
-        for _ in range(500):
-            sys.stderr.write("x" * 99_999 + "\n")
-        sys.stdout.write("y" * 3_000_000 + "\n")
-    elif scenario in ("grandchild", "grandchild-slow"):
-        child = subprocess.Popen(["/bin/sleep", "300"])
-        with open(os.environ["CDENGINE_FAKE_LOG"] + ".grandchild", "w") as file:
-            file.write(str(child.pid))
-        if scenario == "grandchild-slow":
-            time.sleep(60)
-    elif scenario == "lingers":
-        result()
-        time.sleep(300)
-    elif scenario == "crash-after-result":
-        result()
-        os.kill(os.getpid(), signal.SIGSEGV)
+    else:
+        ramble()
     progress("open", 1, 1)
     progress("detect", 50, 100, 3.0)
     say(event="log", level="info", message="model irmad")

@@ -23,7 +23,7 @@ def failure(name, parameters, feedback=None):
 
 
 def options(words):
-    return {word: following for word, following in zip(words, [*words[1:], ""]) if word.startswith("--")}
+    return {word: following for word, following in zip(words, [*words[1:], ""], strict=True) if word.startswith("--")}
 
 
 def test_detect(qgis, fake, pair, tmp_path, feedback):
@@ -63,7 +63,9 @@ def test_detect(qgis, fake, pair, tmp_path, feedback):
 
 
 def test_only_what_is_wanted_is_made(qgis, fake, pair):
-    result = run("detectwithoutmodel", {"BEFORE": pair[0], "AFTER": pair[1], "METHOD": "cva", "CHANGE": "TEMPORARY_OUTPUT"})
+    result = run(
+        "detectwithoutmodel", {"BEFORE": pair[0], "AFTER": pair[1], "METHOD": "cva", "CHANGE": "TEMPORARY_OUTPUT"}
+    )
     words = fake.detect_runs()[0]
     assert options(words)["--model"] == "cva"
     assert not {"--polygons", "--probability", "--report"} & set(words)
@@ -71,7 +73,9 @@ def test_only_what_is_wanted_is_made(qgis, fake, pair):
 
 
 def test_temporary_outputs(qgis, fake, pair):
-    result = run("detect", {"BEFORE": pair[0], "AFTER": pair[1], "CHANGE": "TEMPORARY_OUTPUT", "POLYGONS": "TEMPORARY_OUTPUT"})
+    result = run(
+        "detect", {"BEFORE": pair[0], "AFTER": pair[1], "CHANGE": "TEMPORARY_OUTPUT", "POLYGONS": "TEMPORARY_OUTPUT"}
+    )
     assert result["POLYGONS"].endswith(".gpkg") and os.path.isfile(result["POLYGONS"])
 
 
@@ -88,7 +92,7 @@ def test_align_and_vectorize(qgis, fake, pair, tmp_path):
 def test_layers_of_the_project(qgis, fake, pair):
     from qgis.core import QgsProject, QgsRasterLayer
 
-    layers = [QgsRasterLayer(path, name) for path, name in zip(pair, ("1990", "2020"))]
+    layers = [QgsRasterLayer(path, name) for path, name in zip(pair, ("1990", "2020"), strict=True)]
     QgsProject.instance().addMapLayers(layers)
     try:
         run("detect", {"BEFORE": layers[0], "AFTER": layers[1].id(), "CHANGE": "TEMPORARY_OUTPUT"})
@@ -108,7 +112,9 @@ def test_virtual_file_systems(qgis, fake, pair, tmp_path):
     inside = [f"/vsizip/{archive}/{os.path.basename(path)}" for path in pair]
     run("detect", {"BEFORE": inside[0], "AFTER": inside[1], "CHANGE": "TEMPORARY_OUTPUT"})
     assert fake.detect_runs()[0][1:3] == inside
-    assert "not found" in failure("detect", {"BEFORE": inside[0] + "x", "AFTER": inside[1], "CHANGE": "TEMPORARY_OUTPUT"})
+    assert "not found" in failure(
+        "detect", {"BEFORE": inside[0] + "x", "AFTER": inside[1], "CHANGE": "TEMPORARY_OUTPUT"}
+    )
 
 
 def test_relative_paths(qgis, fake, pair, tmp_path, monkeypatch):
@@ -208,7 +214,9 @@ def test_checks_before_anything_starts(qgis, fake, pair, wrong, words):
 
 
 def test_output_is_input(qgis, fake, pair):
-    assert "would overwrite the input Before" in failure("detect", {"BEFORE": pair[0], "AFTER": pair[1], "CHANGE": pair[0]})
+    assert "would overwrite the input Before" in failure(
+        "detect", {"BEFORE": pair[0], "AFTER": pair[1], "CHANGE": pair[0]}
+    )
 
 
 def test_places_apart(qgis, fake, pair, tmp_path):

@@ -1,4 +1,7 @@
-"""Dialogs, offscreen: the algorithm's, the batch table and the modeler's step; the menu. Set CDENGINE_SHOTS to keep pictures."""
+"""Dialogs, offscreen: the algorithm's, the batch table and the modeler's step; the menu.
+
+Set CDENGINE_SHOTS to a folder to keep pictures.
+"""
 
 import os
 
@@ -46,9 +49,11 @@ def test_box_for_the_model(qgis, window, fake, pair):
     combo.setEditText("/models/my model.safetensors")
     assert wrapper.parameterValue() == "/models/my model.safetensors"
     dialog.setParameters({"BEFORE": pair[0], "AFTER": pair[1], "MODEL": "irmad"})
-    assert dialog.createProcessingParameters()["MODEL"] == "irmad" if hasattr(
-        dialog, "createProcessingParameters"
-    ) else dialog.getParameterValues()["MODEL"] == "irmad"
+    assert (
+        dialog.createProcessingParameters()["MODEL"] == "irmad"
+        if hasattr(dialog, "createProcessingParameters")
+        else dialog.getParameterValues()["MODEL"] == "irmad"
+    )
     dialog.close()
 
 
@@ -86,7 +91,9 @@ def test_step_in_the_modeler(qgis, window, fake):
     asked = QgsProcessingModelParameter("WHICH")
     model.addModelParameter(QgsProcessingParameterString("WHICH", "Which model"), asked)
     dialog = ModelerParametersDialog(algorithm("detect"), model)
-    box = dialog.widget.widget.wrappers["MODEL"] if hasattr(dialog.widget, "widget") else dialog.widget.wrappers["MODEL"]
+    box = (
+        dialog.widget.widget.wrappers["MODEL"] if hasattr(dialog.widget, "widget") else dialog.widget.wrappers["MODEL"]
+    )
     texts = [box._combo.itemText(index) for index in range(box._combo.count())]
     assert texts[0] == "default" and any("Which model" in text for text in texts)
     assert box.value() == "default"

@@ -99,9 +99,9 @@ def test_failures_say_what_to_do(tmp_path, monkeypatch):
 
 def test_one_at_a_time(tmp_path):
     os.makedirs(tmp_path / "managed")
-    with install._lock(str(tmp_path / "managed" / install.LOCK)):
-        with pytest.raises(install.InstallFailed, match="Another QGIS is installing"):
-            make(tmp_path, wheel(tmp_path))
+    lock = install._lock(str(tmp_path / "managed" / install.LOCK))
+    with lock, pytest.raises(install.InstallFailed, match="Another QGIS is installing"):
+        make(tmp_path, wheel(tmp_path))
 
 
 def test_too_old_a_python_is_passed_over(tmp_path):

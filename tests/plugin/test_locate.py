@@ -32,12 +32,17 @@ def test_order(tmp_path):
 
 
 def test_nothing_is_set(tmp_path):
-    with pytest.raises(locate.EngineMissing, match="not set up. Install it from the Processing toolbox"):
+    with pytest.raises(locate.EngineMissing, match=r"not set up\. Install it from the Processing toolbox"):
         locate.find("", {}, str(tmp_path / "none"))
 
 
-@pytest.mark.parametrize("setting, variable, words", [("/nowhere/python", "", "setting Engine Python names /nowhere"),
-                                                      ("", "/nowhere/python", "CDENGINE_PYTHON names /nowhere")])  # fmt: skip
+@pytest.mark.parametrize(
+    "setting, variable, words",
+    [
+        ("/nowhere/python", "", "setting Engine Python names /nowhere"),
+        ("", "/nowhere/python", "CDENGINE_PYTHON names /nowhere"),
+    ],
+)
 def test_what_is_named_but_missing_is_never_skipped(tmp_path, setting, variable, words):
     folder, _ = managed(tmp_path)
     with pytest.raises(locate.EngineMissing, match=words):

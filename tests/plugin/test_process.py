@@ -158,7 +158,9 @@ def test_exit_status_in_words(code, windows, words):
     assert words in process.describe_exit(code, windows)
 
 
-@pytest.mark.parametrize("line", ["", "{", "[]", '{"event": 3}', '{"event": "log"}', '{"event": "start", "protocol": "x"}'])
+@pytest.mark.parametrize(
+    "line", ["", "{", "[]", '{"event": 3}', '{"event": "log"}', '{"event": "start", "protocol": "x"}']
+)
 def test_what_is_no_event(line):
     with pytest.raises(events.NotAnEvent):
         events.parse(line)

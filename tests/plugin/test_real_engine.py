@@ -36,13 +36,17 @@ def test_same_pixels_as_the_command_line(qgis, real, pair, tmp_path):
 
 
 def test_area_of_interest_from_memory(qgis, real, pair):
-    result = run("detect", {"BEFORE": pair[0], "AFTER": pair[1], "MODEL": "cva", "AOI": squares(2), "CHANGE": "TEMPORARY_OUTPUT"})
+    result = run(
+        "detect", {"BEFORE": pair[0], "AFTER": pair[1], "MODEL": "cva", "AOI": squares(2), "CHANGE": "TEMPORARY_OUTPUT"}
+    )
     valid = pixels(result["CHANGE"]) != 255
     assert 0.02 < valid.mean() < 0.2 and valid[10:30, 0:8].all()
 
 
 def test_errors_are_the_engines_own_words(qgis, real, pair, tmp_path):
-    message = failure("detect", {"BEFORE": pair[0], "AFTER": pair[1], "MODEL": "nonsense", "CHANGE": str(tmp_path / "c.tif")})
+    message = failure(
+        "detect", {"BEFORE": pair[0], "AFTER": pair[1], "MODEL": "nonsense", "CHANGE": str(tmp_path / "c.tif")}
+    )
     assert "nonsense" in message and "Traceback" not in message
     five = make_raster(tmp_path / "five.tif", bands=5)
     message = failure("detect", {"BEFORE": pair[0], "AFTER": five, "MODEL": "cva", "CHANGE": str(tmp_path / "c.tif")})
@@ -61,7 +65,8 @@ def test_model(qgis, real, pair, tmp_path):
     result = run(
         "align_detect_vectorize",
         {"BEFORE": pair[0], "AFTER": pair[1], "MODEL": "cva", "MIN_AREA": 0, "SIMPLIFY": 0, "FILL_HOLES": 0,
-         "detect:Change": "TEMPORARY_OUTPUT", "vectorize:Polygons": str(tmp_path / "v.gpkg"), "align:Aligned": "TEMPORARY_OUTPUT"},
+         "detect:Change": "TEMPORARY_OUTPUT", "align:Aligned": "TEMPORARY_OUTPUT",
+         "vectorize:Polygons": str(tmp_path / "v.gpkg")},
     )  # fmt: skip
     assert os.path.isfile(result["vectorize:Polygons"])
 
@@ -72,11 +77,14 @@ def test_cancel(qgis, real, pair, tmp_path):
     after = make_raster(tmp_path / "big_after.tif", size=3000, seed=2, changed=True)
     out = tmp_path / "out"
     out.mkdir()
-    run("detect", {"BEFORE": pair[0], "AFTER": pair[1], "MODEL": "cva", "CHANGE": "TEMPORARY_OUTPUT"})  # probes are done now
+    run(
+        "detect", {"BEFORE": pair[0], "AFTER": pair[1], "MODEL": "cva", "CHANGE": "TEMPORARY_OUTPUT"}
+    )  # probes are done now
     began = time.monotonic()
     (ok, _), seconds = in_task(
         qgis, "detect",
-        {"BEFORE": before, "AFTER": after, "MODEL": "sfa", "CHANGE": str(out / "c.tif"), "POLYGONS": str(out / "c.gpkg")},
+        {"BEFORE": before, "AFTER": after, "MODEL": "sfa", "CHANGE": str(out / "c.tif"),
+         "POLYGONS": str(out / "c.gpkg")},
         cancel_after=lambda: time.monotonic() - began > 2.5, until=120,
     )  # fmt: skip
     if seconds is None:

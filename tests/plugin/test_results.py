@@ -8,7 +8,6 @@ import pytest
 from conftest import make_raster
 from test_algorithms import failure, in_task, options, run
 
-
 KEPT = []  # a renderer dies with its layer
 
 
@@ -66,14 +65,12 @@ def test_layers_are_loaded_with_names_and_styles(qgis, fake, pair):
     )
 
     project = QgsProject()
-    layers = [QgsRasterLayer(path, name) for path, name in zip(pair, ("1990", "2020"))]
+    layers = [QgsRasterLayer(path, name) for path, name in zip(pair, ("1990", "2020"), strict=True)]
     project.addMapLayers(layers)
     context, listener = QgsProcessingContext(), QgsProcessingFeedback()
     context.setProject(project)
     algorithm = qgis.processingRegistry().createAlgorithmById("cdengine:detect")
-    wanted = {
-        name: QgsProcessingOutputLayerDefinition("TEMPORARY_OUTPUT", project) for name in ("CHANGE", "POLYGONS")
-    }
+    wanted = {name: QgsProcessingOutputLayerDefinition("TEMPORARY_OUTPUT", project) for name in ("CHANGE", "POLYGONS")}
     _, ok = algorithm.run({"BEFORE": layers[0].id(), "AFTER": layers[1].id(), **wanted}, context, listener)
     assert ok
     del algorithm
@@ -98,7 +95,9 @@ def folders(tmp_path):
         folder = tmp_path / date
         folder.mkdir()
         for number, name in enumerate(("one", "bad two", "three")):
-            make_raster(folder / f"{name}.tif", seed=number, changed=changed, origin=(500000.0 + 640 * number, 5000000.0))
+            make_raster(
+                folder / f"{name}.tif", seed=number, changed=changed, origin=(500000.0 + 640 * number, 5000000.0)
+            )
     os.rename(tmp_path / "after" / "three.tif", tmp_path / "after" / "three.TIFF")
     shutil.copy(tmp_path / "before" / "one.tif", tmp_path / "before" / "alone.tif")
     (tmp_path / "before" / "one.tif.aux.xml").write_text("<PAMDataset/>")
@@ -107,7 +106,9 @@ def folders(tmp_path):
 
 def test_many_pairs(qgis, fake, folders, tmp_path, feedback):
     results = tmp_path / "results"
-    result = run("detectpairs", {**folders, "MODEL": "cva", "SAVE_PROBABILITY": True, "RESULTS": str(results)}, feedback)
+    result = run(
+        "detectpairs", {**folders, "MODEL": "cva", "SAVE_PROBABILITY": True, "RESULTS": str(results)}, feedback
+    )
     names = [os.path.basename(words[1]) for words in fake.detect_runs()]
     assert names == ["bad two.tif", "one.tif", "three.tif"]
     assert all(options(words)["--model"] == "cva" for words in fake.detect_runs())
@@ -177,7 +178,13 @@ def test_model_many_pairs(qgis, fake, folders, tmp_path):
 
     result = run(
         "detect_many_pairs",
-        {**folders, "MODEL": "cva", "MIN_AREA": 0, "pairs:Results": str(tmp_path / "r"), "merge:Changes": str(tmp_path / "all.gpkg")},
+        {
+            **folders,
+            "MODEL": "cva",
+            "MIN_AREA": 0,
+            "pairs:Results": str(tmp_path / "r"),
+            "merge:Changes": str(tmp_path / "all.gpkg"),
+        },
     )
     merged = QgsVectorLayer(result["merge:Changes"], "all", "ogr")
     assert merged.featureCount() == 3

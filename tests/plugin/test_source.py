@@ -67,7 +67,9 @@ def test_nothing_that_qt6_dropped():
 
 def test_engine_room_knows_no_qgis():
     """Process and protocol are testable, and are tested, without QGIS."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import qgis_plugin.engine.install; print('qgis' in sys.modules)"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import qgis_plugin.engine.install; print('qgis' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
