@@ -14,6 +14,7 @@ ThresholdMethod = Literal["kittler-illingworth", "otsu"]
 
 BINS = 1024
 _TOP = 0.999  # the histogram ends here: a few wild values must not squeeze all others into one bin
+_TIE = 1e-7  # criteria that differ by less differ by rounding
 
 
 def automatic(statistic: Array, method: ThresholdMethod) -> float:
@@ -39,7 +40,8 @@ def automatic(statistic: Array, method: ThresholdMethod) -> float:
     top = float(np.quantile(statistic, _TOP, method="higher"))
     if top <= statistic.min():  # less than 0.1 % differ from the rest, which is all alike
         top = float(statistic.max())
-    counts, edges = np.histogram(np.minimum(statistic, top), BINS, (0.0, top))
+    # In float64, which the edges then have too: variances within a bin are lost in float32.
+    counts, edges = np.histogram(np.minimum(statistic, top).astype(np.float64), BINS, (0.0, top))
     return min(_METHODS[method](counts, edges), top)
 
 
@@ -69,7 +71,8 @@ def kittler_illingworth(counts: Array, edges: Array) -> float:
 
     J(T) = 1 + 2 (P₁ ln σ₁ + P₂ ln σ₂) − 2 (P₁ ln P₁ + P₂ ln P₂), Kittler and Illingworth 1986, eq. 15. A class in
     one bin has the variance of a uniform distribution over that bin, w² / 12, so that J stays finite. Only inner
-    minima count: at the ends of the histogram J falls although there is no second class (ibid., section 4).
+    minima count: at the ends of the histogram J falls although there is no second class (ibid., section 4). The
+    lower end is none if most pixels lie in that one bin: then the unchanged ones are all alike.
 
     Args:
         counts: (n,) pixels in each bin.
@@ -87,11 +90,12 @@ def kittler_illingworth(counts: Array, edges: Array) -> float:
     error = 1 + p1 * np.log(variance_below + floor) + p2 * np.log(variance_above + floor)
     error -= 2 * (p1 * np.log(p1) + p2 * np.log(p2))
     error = np.where(split, error, np.inf)
-    ends = np.flatnonzero(split)[[0, -1]]
+    first, last = np.flatnonzero(split)[[0, -1]]
     lowest = error.min()
-    if lowest >= min(error[ends]) - 1e-12:
+    at_end = error[[first, last]] <= lowest + _TIE
+    if at_end.any() and not (at_end[0] and below[first] >= 0.5):
         return float("inf")
-    return _middle(error <= lowest + 1e-12, edges)
+    return _middle(error <= lowest + _TIE, edges)
 
 
 _METHODS: dict[str, Callable[[Array, Array], float]] = {"kittler-illingworth": kittler_illingworth, "otsu": otsu}
