@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stages the QGIS plugin as it is installed, and zips it: qgis_plugin/ + metadata.txt + LICENSE + the engine's wheel.
+"""Stages the QGIS plugin as it is installed, and zips it: qgis_plugin/, metadata, licence, guide, the engine's wheel.
 
 Usage: tools/build_plugin.py [--wheel dist/cdengine-VERSION.whl] [--stage build/plugins] [--dist dist]
 Standard library only, so that it runs before anything is installed.
@@ -14,6 +14,8 @@ import shutil
 import sys
 import zipfile
 from pathlib import Path
+
+from markdown_page import page
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "cdengine_qgis"
@@ -72,6 +74,8 @@ def stage(folder: Path, wheel: Path | None) -> Path:
     shutil.copytree(ROOT / "qgis_plugin", target, ignore=shutil.ignore_patterns("__pycache__", "*.py[co]", ".*"))
     for name in ("metadata.txt", "LICENSE"):
         shutil.copy2(ROOT / name, target / name)
+    guide = (ROOT / "docs" / "qgis.md").read_text(encoding="utf-8")
+    (target / "help.html").write_text(page(guide), encoding="utf-8")
     if wheel is not None:
         if not wheel.is_file():
             raise ValueError(f"{wheel} does not exist: build the wheel first")

@@ -14,7 +14,7 @@ from qgis.core import (
     QgsProcessingOutputNumber,
     QgsRasterLayer,
 )
-from qgis.PyQt.QtCore import QCoreApplication
+from qgis.PyQt.QtCore import QCoreApplication, QUrl
 from qgis.PyQt.QtGui import QIcon
 
 from .. import settings, styling
@@ -22,8 +22,6 @@ from ..engine import locate, process
 from ..engine.events import Result
 from . import checks, fields, sources
 from .narrator import Narrator
-
-DOCS = "https://github.com/cdengine/cdengine/blob/main/docs/qgis.md"
 
 
 class EngineAlgorithm(QgsProcessingAlgorithm):
@@ -91,8 +89,9 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         return "".join(f"<p>{text}</p>" for text in paragraphs)
 
     def helpUrl(self) -> str:
-        """The user guide."""
-        return f"{DOCS}#{self.ID}"
+        """This algorithm's place in the user guide, which the built plugin brings."""
+        guide = settings.resource("help.html")
+        return f"{QUrl.fromLocalFile(guide).toString()}#{self.ID}" if os.path.isfile(guide) else ""
 
     def tr(self, text: str) -> str:
         """Translates a text of the user interface."""

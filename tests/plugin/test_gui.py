@@ -77,6 +77,25 @@ def test_batch_dialog_runs_its_rows(qgis, window, fake, pair, tmp_path):
     dialog.close()
 
 
+def test_batch_file_of_the_guide(qgis, window, fake, tmp_path, monkeypatch):
+    """The JSON that docs/qgis.md shows is one that the batch dialog loads."""
+    from conftest import ROOT
+    from processing.gui import BatchPanel
+    from processing.gui.BatchAlgorithmDialog import BatchAlgorithmDialog
+
+    guide = (ROOT / "docs" / "qgis.md").read_text(encoding="utf-8")
+    batch = tmp_path / "batch.json"
+    batch.write_text(guide.split("```json")[1].split("```")[0])
+    monkeypatch.setattr(BatchPanel.QFileDialog, "getOpenFileName", lambda *arguments: (str(batch), ""))
+    dialog = BatchAlgorithmDialog(algorithm("detect"), parent=window.mainWindow())
+    panel = dialog.mainWidget()
+    panel.load()
+    assert panel.batchRowCount() == 1 and panel.valueForParameter(0, "MODEL") == "irmad"
+    cell = panel.tblParameters.cellWidget(1, panel.parameter_to_column["CHANGE"])
+    assert cell.getValue() == "/data/change_1990_2020.tif"
+    dialog.close()
+
+
 def test_step_in_the_modeler(qgis, window, fake):
     """The box for the model also works where a step of a model is set up: a value, or one of the model's inputs."""
     from processing.modeler.ModelerParametersDialog import ModelerParametersDialog
