@@ -28,7 +28,7 @@ ENOUGH = 9  # with fewer, smaller places are tried: large ones may not fit betwe
 VALID = 0.7  # share of a place that must be data
 NEAR = 2.0  # pixels from the common peak at which a place still agrees: relief and lean differ from place to place
 AGREEING = 3  # places at least, and
-SHARE = 0.34  # this share of those compared: three peaks of nine meet by chance in one of 800 unlike scenes
+SHARE = 0.34  # this share of those compared: three peaks of eight meet by chance in one of 1,200 unlike scenes
 NEGLIGIBLE = 0.05  # pixels: resampling for less would blur more than it mends
 
 
