@@ -15,7 +15,7 @@ DEVELOP := $(VENV)/.cdengine-develop
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check --no-input --no-warn-script-location
 # pip says hundreds of lines; a person wants to see what is being fetched, and what goes wrong (stderr). Dropped from that:
 # what pip says of configured index folders that lack a package.
-PROGRESS := sed -un -e 's/^ *Downloading /  fetching /p' -e 's/^ *Using cached /  cached   /p' -e 's/^Installing collected packages.*/  unpacking (minutes)/p'
+PROGRESS := sed -un -e 's/^ *Downloading /  fetching /p' -e 's/^ *Using cached /  cached   /p' -e 's/^Installing collected packages.*/  unpacking/p'
 FILTER = 2> >(grep -v 'is ignored: it is neither a file' >&2) | $(PROGRESS)
 
 SOURCES := $(shell find cdengine -name '*.py' 2>/dev/null) pyproject.toml
