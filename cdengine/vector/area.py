@@ -105,22 +105,24 @@ class Ellipsoid:
         """Areas of simple polygons."""
         bounds = shapely.bounds(parts)
         extent = np.hypot(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1])
-        parts = shapely.segmentize(parts, np.maximum(extent / _PIECES, self._shortest))
+        long = np.flatnonzero(extent > self._shortest)
+        parts[long] = shapely.segmentize(parts[long], np.maximum(extent[long] / _PIECES, self._shortest))
         rings, part = shapely.get_rings(parts, return_index=True)
         coordinates, ring = shapely.get_coordinates(rings, return_index=True)
         lon, lat = self.lonlat(coordinates[:, 0], coordinates[:, 1])
         with np.errstate(invalid="ignore"):  # infinite coordinates become NaN areas
             lon, sine = np.radians(lon), self._q(np.sin(np.radians(lat))) / self._polar_q
         sine = np.clip(sine, -1.0, 1.0)
-        cosine = np.sqrt(1 - sine**2)
-        with np.errstate(invalid="ignore"):
-            sphere = np.column_stack([cosine * np.cos(lon), cosine * np.sin(lon), sine])
-            plane, wide = _azimuthal(sphere, part[ring], len(parts))
-        area = _shoelace(plane[0], plane[1], ring, len(rings))
         if self._is_geographic:  # straight edges are straight in longitude, which the file has unwrapped already
             area = _cylindrical(lon, sine, ring, len(rings), unwrapped=True)
-        elif wide.any():
-            area = np.where(wide[part], _cylindrical(lon, sine, ring, len(rings), unwrapped=False), area)
+        else:
+            cosine = np.sqrt(1 - sine**2)
+            with np.errstate(invalid="ignore"):
+                sphere = np.column_stack([cosine * np.cos(lon), cosine * np.sin(lon), sine])
+                plane, wide = _azimuthal(sphere, part[ring], len(parts))
+            area = _shoelace(plane[0], plane[1], ring, len(rings))
+            if wide.any():
+                area = np.where(wide[part], _cylindrical(lon, sine, ring, len(rings), unwrapped=False), area)
         is_hole = np.diff(part, prepend=-1) == 0
         signed = np.where(is_hole, -np.abs(area), np.abs(area))
         return np.bincount(part, weights=signed, minlength=len(parts)) * self._radius2

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-BATCH_ROWS = 1 << 16  # features handed out at a time
-_WAITING_BYTES = 32 << 20  # gathered before they go to disk
+BATCH_ROWS = 1 << 13  # features handed out at a time
+_WAITING_BYTES = 4 << 20  # gathered before they go to disk; also what is read back at a time
 
 
 class Spill:
@@ -53,7 +53,7 @@ class Spill:
         keys = np.concatenate(self._keys)
         order = np.lexsort((keys[:, 1], keys[:, 0]))
         starts = np.cumsum([0, *self._sizes])
-        with pa.memory_map(str(self._path)) as source:
+        with pa.OSFile(str(self._path)) as source:  # not mapped: its pages would count as the process's memory
             reader = pa.ipc.open_file(source)
             for at in range(0, self.rows, BATCH_ROWS):
                 yield self._take(reader, starts, order[at : at + BATCH_ROWS])
