@@ -85,7 +85,7 @@ def file_title(path: PathLike, limit: int = 48) -> str:
     """A file's name without folders, secrets or control characters, shortened in its middle."""
     name = display_uri(path).rstrip("/").replace("\\", "/").rsplit("/", 1)[-1]
     name = "".join(letter if letter.isprintable() else "?" for letter in name)
-    keep = (limit - 1) // 2
+    keep = (limit - 3) // 2
     return name if len(name) <= limit else f"{name[:keep]}...{name[-keep:]}"
 
 

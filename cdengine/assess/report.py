@@ -70,10 +70,10 @@ def area_text(square_metres: float) -> str:
 
 
 def _share(part: float, whole: float) -> str:
-    if whole <= 0:
+    if whole <= 0 or part == 0:
         return "0 %"
     percent = 100 * part / whole
-    return f"{percent:.1f} %" if percent >= 1 or percent == 0 else f"{percent:.2g} %"
+    return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
 
 
 def _section(title: str, content: str) -> str:

@@ -13,7 +13,7 @@ from cdengine.events import Reporter
 if TYPE_CHECKING:
     from cdengine.synthesis.scenes import ScenePair
 
-SEED, SIZE = 42, 1024
+SEED, SIZE = 32, 1024
 MIN_SIZE, MAX_SIZE = 128, 8192
 SCENE_FILES = ("before.tif", "after.tif", "before_classes.tif", "after_classes.tif", "change_truth.tif")
 RESULTS = {

@@ -122,15 +122,18 @@ def _flat(plan: Plan, view: View, date: int) -> Array:
     return painted
 
 
-def _pixels(area: Area, view: View) -> list[tuple[float, float]]:
-    return [((x - view.x) / view.step - 0.5, (y - view.y) / view.step - 0.5) for x, y in area.ring]
+def _pixels(area: Area, view: View) -> list[tuple[int, int]]:
+    """Corners in whole fine pixels, rounded on the endless grid: the same whatever the view."""
+    row, col = view.origin
+    return [(math.floor(x / view.step) - col, math.floor(y / view.step) - row) for x, y in area.ring]
 
 
 def local(view: View, window: tuple[slice, slice], x: float, y: float, angle: float) -> tuple[Array, Array]:
     """Coordinates of a window's pixels in metres along and across a direction, from a point."""
-    rows, cols = window
-    dx = (np.arange(cols.start, cols.stop, dtype=np.float32) + 0.5) * view.step + (view.x - x)
-    dy = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) * view.step + (view.y - y)
+    (rows, cols), (row, col) = window, view.origin
+    # Counted on the endless grid, so that an object gets the same pixels in every view.
+    dx = ((np.arange(cols.start + col, cols.stop + col) + 0.5) * view.step - x).astype(np.float32)
+    dy = ((np.arange(rows.start + row, rows.stop + row) + 0.5) * view.step - y).astype(np.float32)
     cos, sin = np.float32(math.cos(angle)), np.float32(math.sin(angle))
     return dx * cos + (dy * sin)[:, None], (dy * cos)[:, None] - dx * sin
 
@@ -202,6 +205,11 @@ def _woods(plan: Plan, planes: Planes, view: View, date: int, leaf: float) -> No
     root_row = np.arange(view.height)[:, None] + tile.root_row[pick] + reach
     root_col = np.arange(view.width)[None, :] + tile.root_col[pick] + reach
     unit = stand_of[root_row, root_col]
+    # Neighbours in a stand differ: each crown takes one of a few surfaces next to the stand's own.
+    if plan.crowns:
+        first, kinds = plan.crowns[0], len(plan.crowns)
+        other = tile.sort[pick] + unit - first
+        unit = np.where(unit > 0, first + other % kinds, 0)
     there = (unit > 0) & (tile.height[pick] > 0) & (planes.classes != WATER) & (planes.classes != BUILDING)
     _plant(plan, planes, there, unit, tile, pick, leaf)
 
@@ -225,8 +233,8 @@ def _tree(plan: Plan, planes: Planes, view: View, tree: Tree, leaf: float) -> No
     evergreen = plan.surfaces[tree.unit].material == "needle"
     stamp = crown(view.step, tree.radius, evergreen, int(tree.x * 7 + tree.y * 13) % 4)
     n = stamp.height.shape[0]
-    row = round((tree.y - view.y) / view.step - n / 2)
-    col = round((tree.x - view.x) / view.step - n / 2)
+    row = round(tree.y / view.step - n / 2) - view.origin[0]
+    col = round(tree.x / view.step - n / 2) - view.origin[1]
     top, left = max(0, row), max(0, col)
     bottom, right = min(view.height, row + n), min(view.width, col + n)
     if top >= bottom or left >= right:

@@ -26,7 +26,12 @@ class Crown:
 
 @dataclass(frozen=True)
 class CanopyTile:
-    """A closed canopy that wraps around: as a crown, in metres, with the offset to each crown's root in pixels."""
+    """A closed canopy that wraps around: as a crown, in metres.
+
+    Attributes:
+        root_row, root_col: offset to the root of each crown in pixels.
+        sort: a small number that differs between crowns.
+    """
 
     size: int
     height: Array
@@ -36,6 +41,7 @@ class CanopyTile:
     lump: Array
     root_row: Array
     root_col: Array
+    sort: Array
 
 
 def crown(step: float, radius: float, conifer: bool, variant: int) -> Crown:
@@ -97,7 +103,7 @@ def canopy(step: float) -> CanopyTile:
         name: np.zeros((size, size), np.float32) for name in ("height", "slope_x", "slope_y", "tone", "lump")
     }
     planes["tone"][:] = 0.6
-    roots = np.zeros((2, size, size), np.int16)
+    roots = np.zeros((3, size, size), np.int16)
     spacing = 4.6 / step
     count = round(size / spacing)
     for i in range(count):
@@ -109,7 +115,7 @@ def canopy(step: float) -> CanopyTile:
     for plane in planes.values():
         plane.setflags(write=False)
     roots.setflags(write=False)
-    return CanopyTile(size, root_row=roots[0], root_col=roots[1], **planes)
+    return CanopyTile(size, root_row=roots[0], root_col=roots[1], sort=roots[2], **planes)
 
 
 def _stamp(planes: dict[str, Array], roots: Array, row: int, col: int, step: float, rng: np.random.Generator) -> None:
@@ -130,3 +136,4 @@ def _stamp(planes: dict[str, Array], roots: Array, row: int, col: int, step: flo
     offset = n // 2 - np.arange(n)
     roots[0][pick] = np.where(there, offset[:, None], roots[0][pick])
     roots[1][pick] = np.where(there, offset[None, :], roots[1][pick])
+    roots[2][pick] = np.where(there, int(rng.choice([0, 0, 1, 2, 4])), roots[2][pick])

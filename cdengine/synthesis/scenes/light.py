@@ -143,7 +143,7 @@ def _tables(
 
 def _textured(unit: Array, tables: tuple[Array, Array, Array], fine: Array, middle: Array, coarse: Array) -> Array:
     light, dark, amplitudes = tables
-    patch = np.clip(0.5 + 0.30 * coarse + 0.22 * middle, 0, 1)
+    patch = np.clip(0.5 + 0.28 * coarse + 0.16 * middle, 0, 1)
     relief = 1 + amplitudes[0][unit] * fine
     relief += amplitudes[1][unit] * middle
     relief += amplitudes[2][unit] * coarse

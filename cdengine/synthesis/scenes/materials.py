@@ -33,7 +33,7 @@ class Material:
 
 MATERIALS: dict[str, Material] = {
     "lawn": Material((120, 127, 84, 0.50), (90, 101, 64, 0.44), 0.13, 0.07, 0.04, "grass"),
-    "meadow": Material((128, 130, 82, 0.46), (92, 100, 60, 0.40), 0.20, 0.12, 0.07, "grass"),
+    "meadow": Material((124, 126, 82, 0.46), (98, 104, 65, 0.40), 0.20, 0.12, 0.07, "grass"),
     "verge": Material((132, 128, 88, 0.42), (100, 102, 68, 0.38), 0.16, 0.10, 0.05, "grass"),
     "hedge": Material((72, 84, 48, 0.44), (48, 60, 34, 0.38), 0.18, 0.12, 0.04, "grass"),
     "crop": Material((104, 128, 66, 0.52), (78, 104, 50, 0.48), 0.08, 0.04, 0.05),
@@ -98,7 +98,7 @@ CROPS: tuple[tuple[Colour, Colour, float], ...] = (
     ((118, 132, 72, 0.50), (96, 114, 58, 0.46), 0.04),
     ((196, 176, 120, 0.40), (174, 154, 104, 0.36), 0.05),
     ((186, 170, 132, 0.34), (164, 148, 114, 0.31), 0.09),
-    ((196, 188, 70, 0.55), (166, 164, 62, 0.52), 0.03),
+    ((182, 176, 84, 0.55), (160, 156, 78, 0.52), 0.03),
 )
 CROP_CHANCES = (0.22, 0.14, 0.22, 0.16, 0.12, 0.11, 0.03)
 
@@ -174,7 +174,7 @@ def dated_colours(surface: Surface, place: SceneStyle, date: DateStyle, date_ind
         light, dark = _leaves(light, dark, surface.lot, date)
     elif surface.material == "water":
         # Clear and dark, green with algae, or brown with silt: each water has its own, and it varies by date.
-        silt: Colour = (132, 122, 92, 0.07)
+        silt: Colour = (110, 106, 84, 0.06)
         algae: Colour = (86, 108, 66, 0.05)
         share = min(1.0, 0.9 * surface.lot + 0.25 * date.wet)
         light, dark = mix(light, silt, share**2), mix(dark, shade(silt, 0.9), share**2)

@@ -15,7 +15,7 @@ from rasterio.crs import CRS
 from cdengine.events import Reporter
 from cdengine.raster.grid import Window
 from cdengine.synthesis.scenes.canvas import Planes, View, paint
-from cdengine.synthesis.scenes.classes import CLASSES
+from cdengine.synthesis.scenes.classes import BUILDING, CLASSES
 from cdengine.synthesis.scenes.compose import compose
 from cdengine.synthesis.scenes.light import illuminate
 from cdengine.synthesis.scenes.plan import AFTER, BEFORE, Plan
@@ -172,8 +172,9 @@ def _render_chunk(
         labels.append(_truth(planes, margin, fine, window))
     (before, gone), (after, come) = labels
     pair.before_classes[window.slices], pair.after_classes[window.slices] = before, after
-    pair.replaced[window.slices] = (gone | come) & (before == after)
-    pair.change[window.slices] = (before != after) | gone | come
+    replaced = (gone | come) & (before == BUILDING) & (after == BUILDING)
+    pair.replaced[window.slices] = replaced
+    pair.change[window.slices] = (before != after) | replaced
 
 
 def _margin(plan: Plan, date: DateStyle, step: float, fine: int) -> tuple[int, int, int, int]:
