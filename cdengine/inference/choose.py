@@ -14,6 +14,7 @@ from cdengine.inference.detector import Detector
 from cdengine.inference.ensemble import Ensemble
 from cdengine.inference.options import DetectOptions
 from cdengine.methods.table import METHODS
+from cdengine.models.container import read_card
 from cdengine.models.shipped import SHIPPED, shipped_path
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def _member(name: str, options: DetectOptions, reporter: Reporter) -> Detector:
 
 
 def _network(path: Path, options: DetectOptions, reporter: Reporter) -> NetworkDetector:
+    read_card(path)  # a bad file is refused before the seconds and the memory that torch takes
     with reporter.stage("load model", 1, "model") as stage:
         # Here, not above: training-free methods need no torch, and it takes seconds to import.
         from cdengine.inference.device import choose_device, choose_precision
@@ -105,6 +107,7 @@ def _network(path: Path, options: DetectOptions, reporter: Reporter) -> NetworkD
 
         device = choose_device(options.device)
         precision = choose_precision(options.precision, device)
+        reporter.info(f"device: {device.label}, {device.name} ({device.reason}), {precision}")
         detector = NetworkDetector(load_model(path), device, precision)
         stage.advance()
     return detector
