@@ -170,7 +170,7 @@ class BlockReader:
         try:
             with self._lock:
                 handle = self._handles.pop() if self._handles else None
-            with gdal_env():
+            with gdal_env(remote=self._raster.remote):
                 if handle is None:
                     handle = self._raster.open()
                 try:

@@ -5,17 +5,15 @@ A GeoTIFF whose writer was killed opens without an error and reads as zeros, "un
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from cdengine.errors import ChecksumError, CorruptError, NotFoundInputError
+from cdengine.errors import CorruptError, NotFoundInputError
 from cdengine.raster.paths import SourcePath
 
 _CHUNK = 8 << 20
@@ -23,13 +21,12 @@ _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200
 _TYPES = {2: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 _OFFSETS, _COUNTS, _SUB_IFDS, _NODATA = (273, 324), (279, 325), 330, 42113
 _MAX_IFDS = 4096
-_ASSOCIATED = {".sha256": "sha256", ".md5": "md5"}
 
 Directory = dict[int, np.ndarray[Any, np.dtype[Any]]]
 
 
 def check(path: SourcePath, label: str, stop: Callable[[], None]) -> None:
-    """Checks a local file against itself, its archive, and a checksum beside it.
+    """Checks a local file against itself and its archive.
 
     Args:
         path: what will be opened; a remote path is not checked.
@@ -39,11 +36,9 @@ def check(path: SourcePath, label: str, stop: Callable[[], None]) -> None:
     Raises:
         CorruptError: cut short, never finished, or damaged inside its archive.
         NotFoundInputError: the archive has no such member.
-        ChecksumError: a ``.sha256`` or ``.md5`` file beside it says something else.
     """
     if path.container is None:
         return
-    _check_sum(path.container, label, stop)
     if path.gdal.startswith("/vsizip/"):
         _check_archive(path, label, stop)
         return
@@ -191,20 +186,3 @@ def _check_archive(path: SourcePath, label: str, stop: Callable[[], None]) -> No
                         stop()
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise CorruptError(f"{label}: {path.shown} cannot be unpacked ({error}); get a fresh copy") from error
-
-
-def _check_sum(file: Path, label: str, stop: Callable[[], None]) -> None:
-    for suffix, method in _ASSOCIATED.items():
-        beside = file.with_name(file.name + suffix)
-        if not beside.is_file():
-            continue
-        words = beside.read_text(encoding="utf-8", errors="replace").split()
-        if not words:
-            continue
-        digest = hashlib.new(method, usedforsecurity=False)
-        with open(file, "rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-                stop()
-        if digest.hexdigest() != words[0].lower():
-            raise ChecksumError(f"{label}: {file} does not match {beside.name}; get a fresh copy of one of them")

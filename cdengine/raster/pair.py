@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from cdengine.errors import AoiError, ChangedError, UsageError
+from cdengine.errors import AoiError, ChangedError, InputError, UsageError
 from cdengine.events import Reporter
 from cdengine.raster import alignment as geometry
 from cdengine.raster.alignment import Alignment, Kind
@@ -110,16 +110,16 @@ class Date:
         self.mapping = geometry.pixel_mapping(grid, self.raster.grid, shift)
         self.offset = geometry.whole_offset(self.mapping, grid)
 
-    def budget(self, strips: list[Window], ahead: int) -> None:
-        """Keeps as many decoded cells as the strips under way share with their neighbours."""
+    def budget(self, spans: list[Window]) -> None:
+        """Keeps as many decoded cells as any of the spans (the strips under way together) depends on."""
         most = 0
-        for strip in strips:
-            # the source pixels of a strip lie within those of its edges
+        for span in spans:
+            # the source pixels of a rectangle lie within those of its edges
             edges = (
-                replace(strip, height=1),
-                replace(strip, row=strip.row_stop - 1, height=1),
-                replace(strip, width=1),
-                replace(strip, col=strip.col_stop - 1, width=1),
+                replace(span, height=1),
+                replace(span, row=span.row_stop - 1, height=1),
+                replace(span, width=1),
+                replace(span, col=span.col_stop - 1, width=1),
             )
             parts = [part for part in map(self.needed, edges) if part.pixels]
             if parts:
@@ -127,7 +127,7 @@ class Date:
                 stop_r, stop_c = max(part.row_stop for part in parts), max(part.col_stop for part in parts)
                 keys = self.reader.cells(Window(row, col, stop_r - row, stop_c - col))
                 most = max(most, sum(self.reader.cell_window(key).pixels for key in keys))
-        self.reader.budget = min(STORE_BYTES, (ahead + 1) * most * self.reader.pixel_bytes)
+        self.reader.budget = min(STORE_BYTES, most * self.reader.pixel_bytes)
 
     def needed(self, window: Window) -> Window:
         """The source pixels that a window of the grid depends on."""
@@ -318,8 +318,12 @@ class Pair:
             return
         pixel_bytes = self._before.reader.pixel_bytes + self._after.reader.pixel_bytes
         ahead = 1 if windows[0].pixels * pixel_bytes > WIDE_STRIP_BYTES else 2
+        spans = []
+        for index in {0, len(windows) // 2, max(0, len(windows) - 1 - ahead)}:
+            last = windows[min(index + ahead, len(windows) - 1)]
+            spans.append(replace(windows[index], height=last.row_stop - windows[index].row))
         for date in (self._before, self._after):
-            date.budget([windows[0], windows[len(windows) // 2], windows[-1]], ahead)
+            date.budget(spans)
 
         def jobs() -> Iterator[tuple[tuple[PixelBlock, tuple[Array, Array]], list[Callable[[], None]]]]:
             for strip in windows:
@@ -335,7 +339,10 @@ class Pair:
         Raises:
             ChangedError: naming the first file that was replaced, altered or removed.
         """
-        now = set(self._fingerprint())
+        try:
+            now = set(self._fingerprint())
+        except InputError as error:  # a VRT, say, that names another file by now
+            raise ChangedError(f"{error}; it was changed while it was being read") from error
         for item in self._fingerprints:
             if item not in now:
                 raise ChangedError(f"{item[0]} was changed while it was being read; run again on the new file")

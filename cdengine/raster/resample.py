@@ -171,14 +171,16 @@ def _taps(position: Array, first: int, size: int, work: Any = np.float64) -> Tap
 
 
 def _nearest(position: Array, first: int, size: int) -> Array:
-    return np.minimum(np.floor(_within(position, first, size)).astype(np.int64) - (first - 1), size)
+    index: Array = np.minimum(np.floor(_within(position, first, size)).astype(np.int64) - (first - 1), size)
+    return index
 
 
 def _within(position: Array, first: int, size: int) -> Array:
     """Positions moved into the part where they are not: they are not data, and only must not be out of bounds."""
     if position.min() >= first and position.max() <= first + size:
         return position
-    return np.clip(np.nan_to_num(position, nan=first), first, first + size)
+    moved: Array = np.clip(np.nan_to_num(position, nan=first), first, first + size)
+    return moved
 
 
 def _down(values: Array, taps: list[Taps]) -> Array:

@@ -270,7 +270,7 @@ def _checked(dataset: DatasetReader, source: SourcePath, label: str) -> Raster:
         if points and points_crs is not None:
             if len(points) < 3:
                 raise TransformError(
-                    f"{label}: {name} has an unusable geotransform or too few ground control points; georeference it again"
+                    f"{label}: {name} has an unusable geotransform, or too few control points; georeference it again"
                 )
             by_gcps = True
             notes.append(

@@ -1,4 +1,4 @@
-"""Two dates on one grid: bit-equal however they are read, equal to GDAL's own warp, and clear refusals."""
+"""Two dates as one source: bit-equal however they are read, each block decoded once, threads that end."""
 
 import threading
 import time
@@ -8,97 +8,18 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from rasterio.crs import CRS
-from rasterio.io import MemoryFile
-from rasterio.vrt import WarpedVRT
-from rasterio.warp import Resampling, transform
-from reading import NORTH_UP, UTM, smooth, write
+from reading import NORTH_UP, PLACES, joined, noise, smooth, twin, write
 
 from cdengine import errors
 from cdengine.events import Cancellation, CollectSink, Reporter
 from cdengine.raster.grid import Window
 from cdengine.raster.pair import Pair
 
-OSCD = ["bercy", "abudhabi", "beihai", "saclay_e", "aguasclaras", "bordeaux", "nantes"]
-
-
-def joined(blocks):
-    blocks = list(blocks)
-    return (
-        np.concatenate([b.before for b in blocks], axis=1),
-        np.concatenate([b.after for b in blocks], axis=1),
-        np.concatenate([b.valid for b in blocks]),
-    )
-
-
-def gdal_warp(path, pair, bands):
-    """The date by GDAL's warper at full extent, all but exact transformer; and where it has data.
-
-    (A WarpedVRT, since rasterio's `reproject` does not hand its tolerance on: it is off by up to 0.02 px here.)
-    """
-    grid = pair.grid
-    place = {
-        "crs": grid.crs,
-        "transform": grid.transform,
-        "height": grid.height,
-        "width": grid.width,
-        "tolerance": 1e-9,
-    }
-    with rasterio.open(path) as dataset, WarpedVRT(dataset, resampling=Resampling.bilinear, **place) as view:
-        warped = view.read(list(bands))
-        masks = np.logical_and.reduce([dataset.read_masks(band) for band in bands])
-        where = {"crs": dataset.crs, "transform": dataset.transform}
-    return warped, nearest(masks, where, place)
-
-
-def nearest(mask, where, place):
-    """A mask that lies at `where` on the grid of `place`: True where the pixel's centre falls on True."""
-    height, width = mask.shape
-    options = {"driver": "GTiff", "count": 1, "dtype": "uint8", "height": height, "width": width, **where}
-    with MemoryFile() as memory:
-        with memory.open(**options) as dataset:
-            dataset.write(mask.astype("uint8"), 1)
-        with memory.open() as dataset, WarpedVRT(dataset, resampling=Resampling.nearest, **place) as view:
-            return view.read(1).astype(bool)
-
-
-def twin(tmp_path, rng, name="b.tif", to=NORTH_UP, crs=UTM, size=(300, 320), dtype="uint16", **options):
-    """Two rasters made apart; the second placed by `to` and `crs`."""
-    before = write(tmp_path / "a.tif", smooth(rng, 2, 300, 320, dtype), tiled=True, blockxsize=64, blockysize=64)
-    after = write(tmp_path / name, smooth(rng, 2, *size, dtype), to, crs, **options)
-    return before, after
-
-
-def latlon(px=10.0, size=(300, 320)):
-    """A geographic grid over the same ground as NORTH_UP's first 320 x 300 pixels."""
-    (west,), (north,) = transform(UTM, "EPSG:4326", [500000], [5500000])
-    return Affine(px / 71600, 0, west, 0, -px / 111200, north)
-
-
-def noise(rng, bands, height, width):
-    return rng.integers(1, 999, (bands, height, width)).astype("uint16")
-
-
-PLACES = {
-    "same": (NORTH_UP, UTM),
-    "whole": (NORTH_UP @ Affine.translation(-17, 9), UTM),
-    "subpixel": (NORTH_UP @ Affine.translation(2.3, -5.6), UTM),
-    "scaled": (NORTH_UP @ Affine.scale(1.04, 0.97), UTM),
-    "rotated": (NORTH_UP @ Affine.rotation(12), UTM),
-    "sheared": (NORTH_UP @ Affine.shear(5, 3), UTM),
-    "southup": (Affine(10, 0, 500000, 0, 10, 5497000), UTM),
-    "geographic": (latlon(), "EPSG:4326"),
-    "othercrs": (Affine(12, 0, 68000, 0, -12, 5530000), "EPSG:32633"),
-}
-
 
 # ------------------------------------------------------------------ one answer, however it is read
 @pytest.mark.parametrize("place", PLACES)
 def test_any_split_of_reading_gives_the_same_bits(tmp_path, rng, place):
     to, crs = PLACES[place]
-    if place == "othercrs":
-        (x,), (y,) = transform(UTM, crs, [500000], [5500000])
-        to = Affine(10, 0, x, 0, -10, y)
     before, after = twin(tmp_path, rng, to=to, crs=crs, dtype="float32")
     with Pair.open(before, after) as pair:
         whole = pair.read(pair.window)
@@ -117,27 +38,6 @@ def test_any_split_of_reading_gives_the_same_bits(tmp_path, rng, place):
             assert np.array_equal(block.valid, whole.valid[rows, cols])
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64", "int32"])
-def test_resampling_equals_gdals_warper(tmp_path, rng, place, dtype):
-    to, crs = PLACES[place]
-    if place == "othercrs":
-        (x,), (y,) = transform(UTM, crs, [500000], [5500000])
-        to = Affine(10, 0, x, 0, -10, y)
-    before, after = twin(tmp_path, rng, to=to, crs=crs, dtype=dtype)
-    with Pair.open(before, after) as pair:
-        block = pair.read(pair.grid.window)
-        expected, inside = gdal_warp(after, pair, (1, 2))
-        assert (block.valid == inside).mean() > 0.9995  # centres on a source pixel's edge may fall to either side
-        both = block.valid & inside
-        assert both.mean() > 0.3
-        difference = np.abs(block.after.astype(float) - expected)[:, both]
-        assert difference.max() <= (1e-5 if dtype.startswith("float") else 1 if dtype != "int32" else 10)
-        assert pair.alignment.kind == {"same": "same", "whole": "same"}.get(
-            place, "warped" if crs != UTM else "resampled"
-        )
-
-
 def test_whole_pixel_offsets_are_plain_copies(tmp_path, rng):
     before, after = twin(tmp_path, rng, to=NORTH_UP @ Affine.translation(-17, 9))
     with rasterio.open(after) as dataset:
@@ -148,48 +48,6 @@ def test_whole_pixel_offsets_are_plain_copies(tmp_path, rng):
         assert pair.window == Window(9, 0, 291, 303)
         with pytest.raises(errors.GridMismatchError):
             Pair.open(before, after, align="strict")
-
-
-def test_finer_after_is_averaged_not_skipped(tmp_path, rng):
-    """Stripes one fine pixel wide must come out grey, not as whichever stripe the centre hits."""
-    fine = np.zeros((1, 400, 400), "uint8")
-    fine[:, :, ::2] = 200
-    before = write(tmp_path / "a.tif", smooth(rng, 1, 100, 100, "uint8"))
-    after = write(tmp_path / "b.tif", fine, NORTH_UP @ Affine.scale(0.25))
-    with Pair.open(before, after) as pair:
-        inner = pair.read(Window(2, 2, 96, 96)).after
-        assert inner.min() >= 95 and inner.max() <= 105
-        assert any("4 times as wide" in note for note in pair.notes)
-    with Pair.open(before, after, grid="finer") as pair:
-        assert pair.grid.height == 400
-        assert pair.alignment.resampled == "before"
-    with Pair.open(before, after, grid="after") as pair:
-        assert np.array_equal(pair.read(pair.window).after, fine)
-
-
-# ------------------------------------------------------------------ nodata
-@pytest.mark.parametrize("crs", [UTM, "EPSG:4326"])
-@pytest.mark.parametrize("way", ["nodata", "nan", "mask", "alpha"])
-def test_nodata_never_bleeds_into_data(tmp_path, rng, crs, way):
-    hole = np.zeros((300, 320), bool)
-    hole[100:140, 50:200] = True
-    hole[200, 200] = True
-    pixels = np.full((1, 300, 320), 1000, "float32" if way == "nan" else "uint16")
-    pixels[0, hole] = {"nodata": 0, "nan": np.nan, "mask": 60000, "alpha": 60000}[way]
-    options = {"nodata": 0} if way == "nodata" else {"mask": ~hole} if way == "mask" else {}
-    if way == "alpha":
-        pixels = np.concatenate([pixels, np.where(hole, 0, 65535).astype("uint16")[None]])
-        options = {"ALPHA": "YES"}
-    before = write(tmp_path / "a.tif", smooth(rng, 1, 300, 320))
-    to = latlon() if crs != UTM else NORTH_UP @ Affine.translation(0.4, 0.3)
-    after = write(tmp_path / "b.tif", pixels, to, crs, **options)
-    with Pair.open(before, after) as pair:
-        block = pair.read(pair.grid.window)
-        assert np.allclose(block.after[0, block.valid], 1000, rtol=2e-7, atol=0)
-        place = {"crs": UTM, "transform": NORTH_UP, "height": 300, "width": 320, "tolerance": 1e-9}
-        expected = nearest(~hole, {"crs": crs, "transform": to}, place)
-        assert (block.valid != expected).mean() < 5e-4
-        assert not block.valid.all()
 
 
 def test_validity_is_that_of_both_dates(tmp_path, rng):
@@ -236,121 +94,6 @@ def test_limit_and_start_row_cut_whole_strips(tmp_path, rng):
             pair.limit(Window(0, 0, 10, 10))
     with Pair.open(before, before, window=Window(-5, -5, 20, 20)) as pair:
         assert pair.window == Window(0, 0, 15, 15)
-
-
-# ------------------------------------------------------------------ refusals
-def test_strict_says_what_differs(tmp_path, rng):
-    before, after = twin(tmp_path, rng, to=NORTH_UP @ Affine.translation(0.25, -1.5), size=(300, 321))
-    with pytest.raises(errors.GridMismatchError) as caught:
-        Pair.open(before, after, align="strict")
-    text = str(caught.value)
-    assert "size (320 x 300 and 321 x 300" in text and "-1.500 rows, +0.250 columns" in text
-    before, after = twin(tmp_path, rng, to=latlon(), crs="EPSG:4326")
-    with pytest.raises(errors.GridMismatchError, match="EPSG:32632 and EPSG:4326"):
-        Pair.open(before, after, align="strict")
-    before, after = twin(tmp_path, rng, to=NORTH_UP @ Affine.rotation(3))
-    with pytest.raises(errors.GridMismatchError, match="rotation"):
-        Pair.open(before, after, align="strict")
-    before, after = twin(tmp_path, rng, to=PLACES["southup"][0])
-    with pytest.raises(errors.GridMismatchError):
-        Pair.open(before, after, align="strict")
-    before, after = twin(tmp_path, rng)
-    with Pair.open(before, after, align="strict") as pair:
-        assert pair.alignment.kind == "same"
-
-
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # of writing
-def test_pairs_without_crs(tmp_path, rng):
-    plain = [write(tmp_path / f"{n}.tif", smooth(rng, 1, 50, 60), Affine.identity(), None) for n in "ab"]
-    placed = write(tmp_path / "c.tif", smooth(rng, 1, 50, 60))
-    other = write(tmp_path / "d.tif", smooth(rng, 1, 50, 61), Affine.identity(), None)
-    sink = CollectSink()
-    with Pair.open(*plain, reporter=Reporter(sink)) as pair:
-        assert pair.grid.crs is None and pair.alignment.kind == "same"
-        assert pair.read(pair.window).valid.all()
-    assert any(e["level"] == "warning" and "areas are in pixels" in e["message"] for e in sink.events)
-    for one, two, lacking in ((plain[0], placed, "BEFORE"), (placed, plain[0], "AFTER")):
-        with pytest.raises(errors.NoCrsError, match=f"^{lacking} has no"):
-            Pair.open(one, two)
-    with pytest.raises(errors.NoCrsError, match="61 x 50"):
-        Pair.open(plain[0], other)
-
-
-def test_no_overlap_gives_distance_and_extents(tmp_path, rng):
-    before, after = twin(tmp_path, rng, to=NORTH_UP @ Affine.translation(10000, 0))
-    with pytest.raises(errors.NoOverlapError, match=r"96\.\d km apart") as caught:
-        Pair.open(before, after)
-    assert str(caught.value).count("longitude") == 2
-    far = Affine(1e-4, 0, -120, 0, -1e-4, -30)
-    with pytest.raises(errors.NoOverlapError, match=r"1\d,\d{3}\.\d km apart"):
-        Pair.open(*twin(tmp_path, rng, to=far, crs="EPSG:4326"))
-
-
-def test_small_overlap_warns_and_runs(tmp_path, rng):
-    before, after = twin(tmp_path, rng, to=NORTH_UP @ Affine.translation(318, 290))
-    with Pair.open(before, after) as pair:
-        assert pair.window == Window(290, 318, 10, 2)
-        assert any("0.02%" in note for note in pair.notes)
-        assert pair.read(pair.grid.window).valid.sum() == 20
-
-
-def test_far_resolutions_are_refused(tmp_path, rng):
-    with pytest.raises(errors.ResolutionError, match="100 times"):
-        Pair.open(*twin(tmp_path, rng, to=NORTH_UP @ Affine.scale(100), size=(20, 20)))
-
-
-def test_unknown_transformation(tmp_path, rng):
-    local = CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]')
-    before, after = twin(tmp_path, rng)
-    with rasterio.open(after, "r+") as dataset:
-        dataset.crs = local
-    with pytest.raises(errors.ProjError, match="doctor"):
-        Pair.open(before, after)
-    with rasterio.open(before, "r+") as dataset:
-        dataset.crs = local
-    with Pair.open(before, after) as pair:  # both on the same local grid
-        assert pair.alignment.kind == "same"
-
-
-# ------------------------------------------------------------------ the earth is round
-def test_antimeridian(tmp_path, rng):
-    """A UTM zone 60 raster that crosses 180 degrees, against longitudes below -180, above 180 and cut in two."""
-    (x,), (y,) = transform("EPSG:4326", "EPSG:32660", [179.99], [-17.0])
-    size = (200, 300)
-    before = write(tmp_path / "a.tif", smooth(rng, 1, *size, "float32"), Affine(10, 0, x, 0, -10, y), "EPSG:32660")
-    scene = smooth(rng, 1, 260, 400, "float32")
-    results = []
-    for name, west in (("east.tif", 179.985), ("west.tif", 179.985 - 360)):
-        after = write(tmp_path / name, scene, Affine(1e-4, 0, west, 0, -1e-4, -16.999), "EPSG:4326")
-        with Pair.open(before, after) as pair:
-            block = pair.read(pair.grid.window)
-            assert block.valid.mean() > 0.95
-            results.append(block.after)
-        with Pair.open(before, after, grid="after") as pair:
-            assert pair.read(pair.grid.window).valid.mean() > 0.4
-    assert np.allclose(*results, atol=1e-5)
-    with Pair.open(str(tmp_path / "east.tif"), str(tmp_path / "west.tif")) as pair:
-        block = pair.read(pair.grid.window)
-        assert block.valid.all() and np.allclose(block.before, block.after, atol=1e-6)
-
-
-def test_polar_pair(tmp_path, rng):
-    before = write(
-        tmp_path / "a.tif", smooth(rng, 1, 200, 200, "float32"), Affine(1000, 0, -1e5, 0, -1000, 1e5), "EPSG:3413"
-    )
-    after = write(
-        tmp_path / "b.tif",
-        rng.random((1, 200, 3600)).astype("float32"),
-        Affine(0.1, 0, -180, 0, -0.01, 90),
-        "EPSG:4326",
-    )
-    with Pair.open(before, after) as pair:
-        block = pair.read(pair.grid.window)
-        assert pair.window == pair.grid.window  # the pole is inside
-        assert block.valid.mean() > 0.95
-        expected, inside = gdal_warp(after, pair, (1,))
-        away = np.hypot(*np.mgrid[-99.5:100, -99.5:100]) > 20  # GDAL's kernel widens where the source is much finer
-        assert (block.valid == inside)[away].mean() > 0.99
 
 
 # ------------------------------------------------------------------ files of every build
@@ -473,37 +216,3 @@ def test_a_changed_input_is_noticed(tmp_path, rng):
         Path(after).unlink()
         with pytest.raises(errors.ChangedError):
             pair.check_unchanged()
-
-
-# ------------------------------------------------------------------ real pairs
-REAL = {
-    **{f"oscd/{city}": ("before.tif", "after.tif") for city in OSCD},
-    "landsat_taizhou": ("before.tif", "after.tif"),
-    "georef/joplin_two_crs": ("pre_tile_337-10160.tif", "post_tile_31500-6161.tif"),
-    "georef/naip_nd": ("20090818.tif", "20180716.tif"),
-    "georef/landsat_pucallpa": ("1985.tif", "2020.tif"),
-    "georef/uint16_utm21s": ("before.tif", "after.tif"),
-    "georef/float32_delhi": ("t1_1_2.tif", "t2_1_2.tif"),
-    "georef/float32_delhi/": ("t1_5_5.tif", "t2_5_5.tif"),
-}
-
-
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NodataShadowWarning")  # of GDAL's masks, which are compared with
-@pytest.mark.parametrize("place", REAL)
-def test_real_pairs_equal_gdals_warper(shared_data, place):
-    before, after = (str(shared_data / place / name) for name in REAL[place])
-    with Pair.open(before, after) as pair:
-        block = pair.read(pair.grid.window)
-        parts = joined(pair.strips())
-        rows, cols = pair.window.slices
-        assert np.array_equal(block.after[:, rows, cols], parts[1])
-        assert block.valid[rows, cols].sum() == block.valid.sum() > 0
-        with rasterio.open(before) as dataset:
-            assert np.array_equal(block.before, dataset.read(list(pair.before.bands)))
-        expected, inside = gdal_warp(after, pair, pair.after.bands)
-        assert (block.valid & ~inside).mean() < 1e-3
-        difference = np.abs(block.after.astype(float) - expected)[:, block.valid & inside]
-        assert difference.max() <= 1
-        assert difference.mean() < 0.03
-        same = place.split("/")[-1] in ("abudhabi", "saclay_e", "naip_nd", "joplin_two_crs", "float32_delhi", "")
-        assert (pair.alignment.kind != "same") == same

@@ -81,7 +81,8 @@ def test_nodata_per_band(tmp_path, rng):
     vrt = tmp_path / "both.vrt"
     band = (
         '<VRTRasterBand dataType="UInt16" band="{n}"><NoDataValue>{nodata}</NoDataValue><SimpleSource>'
-        '<SourceFilename relativeToVRT="1">{n}.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>'
+        '<SourceFilename relativeToVRT="1">{n}.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource>'
+        "</VRTRasterBand>"
     )
     vrt.write_text(
         '<VRTDataset rasterXSize="20" rasterYSize="20"><GeoTransform>0,1,0,0,0,-1</GeoTransform>'
