@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from types import ModuleType
@@ -70,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry() -> NoReturn:
     """Console entry point."""
+    if "--debug" not in sys.argv:
+        _keep_stderr_to_ourselves()
     code = main()
     with suppress(BrokenPipeError, ValueError):
         sys.stdout.flush()
@@ -77,6 +80,19 @@ def entry() -> NoReturn:
         sys.stderr.flush()
     # Not sys.exit: threads inside GDAL or torch, and a broken stdout, must not delay or change the exit code.
     os._exit(code)
+
+
+def _keep_stderr_to_ourselves() -> None:
+    """Messages stay on stderr; what native libraries print there (libtiff on a full disk, say) and warnings do not.
+
+    Scripts and the plugin read one `error:` line; `--debug` shows everything.
+    """
+    warnings.simplefilter("ignore")
+    sys.stderr.flush()
+    own = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="backslashreplace", buffering=1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    sys.stderr = own
 
 
 def _overview(arguments: list[str]) -> int:
