@@ -264,11 +264,11 @@ def _vehicle(planes: Planes, view: View, vehicle: Vehicle) -> None:
     planes.ground[window][inside] = vehicle.unit
     body = inside & (np.abs(b) < vehicle.width / 2 - 0.1)
     cabin = body & (np.abs(a + 0.25) < vehicle.length * 0.33)
-    glass = cabin & (np.abs(a + 0.25) > vehicle.length * 0.2)
+    glass = cabin & (np.abs(a + 0.25) > vehicle.length * 0.24)
     planes.solid[window][inside] = vehicle.height * 0.62
     planes.solid[window][cabin] = vehicle.height
     if vehicle.height < 2:
-        planes.tone[window][glass] = 0.35
+        planes.tone[window][glass] = 0.5
     planes.top[window][inside] = planes.solid[window][inside]
 
 

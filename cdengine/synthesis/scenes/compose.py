@@ -73,6 +73,7 @@ def compose(
             _block(plan, block)
     _streets(plan, roads)
     _water(plan, radius)
+    _uproot(plan)
     plan.areas.sort(key=lambda area: area.layer)
     return plan
 
@@ -223,6 +224,23 @@ def _river(plan: Plan, radius: float, water: int) -> None:
         for spot, _ in along(centre, 7, side * (width * 0.55 + 4)):
             if plan.chance(0.5):
                 plan.tree(spot, plan.between(1.5, 4.5), crown_unit(plan))
+
+
+def _uproot(plan: Plan) -> None:
+    """No tree roots in a building; where a new one stands, trees had to go."""
+    if not plan.trees:
+        return
+    roots = np.asarray([(tree.x, tree.y) for tree in plan.trees])
+    dates = np.asarray([tree.dates for tree in plan.trees])
+    for building in plan.buildings:
+        for wing in building.wings:
+            away = roots - wing.centre
+            cos, sin = math.cos(wing.angle), math.sin(wing.angle)
+            along, across = away @ (cos, sin), away @ (-sin, cos)
+            inside = (np.abs(along) < wing.length / 2 + 0.5) & (np.abs(across) < wing.width / 2 + 0.5)
+            if inside.any():
+                dates[inside] &= BEFORE if building.dates == AFTER else 0
+    plan.trees = [replace(tree, dates=int(d)) for tree, d in zip(plan.trees, dates, strict=True) if d]
 
 
 def _clear(plan: Plan, spots: list[Point], radius: float) -> None:
