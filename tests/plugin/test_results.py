@@ -191,13 +191,23 @@ def test_model_many_pairs(qgis, fake, folders, tmp_path):
     assert {feature["layer"] for feature in merged.getFeatures()} == {"bad two_changes", "one_changes", "three_changes"}
 
 
+def test_failure_within_a_model_is_told(qgis, fake, pair, feedback):
+    """QGIS itself says only which step failed; the engine's words are in the log."""
+    fake("error")
+    parameters = {"BEFORE": pair[0], "AFTER": pair[1], "MODEL": "irmad", "MIN_AREA": 0, "SIMPLIFY": 0, "FILL_HOLES": 0}
+    outputs = ("align:Aligned", "detect:Change", "vectorize:Polygons")
+    failure("align_detect_vectorize", {**parameters, **dict.fromkeys(outputs, "TEMPORARY_OUTPUT")}, feedback)
+    assert any("after.tif covers none of before.tif" in text for text in feedback.errors)
+
+
 def test_cancel_within_a_model(qgis, fake, pair, tmp_path):
     fake("slow")
     (ok, _), seconds = in_task(
         qgis, "align_detect_vectorize",
         {
             "BEFORE": pair[0], "AFTER": pair[1], "MODEL": "irmad", "MIN_AREA": 0, "SIMPLIFY": 0, "FILL_HOLES": 0,
-            "vectorize:Polygons": str(tmp_path / "v.gpkg"),
+            "vectorize:Polygons": str(tmp_path / "v.gpkg"), "align:Aligned": "TEMPORARY_OUTPUT",
+            "detect:Change": "TEMPORARY_OUTPUT",
         },
         cancel_after=lambda: bool(fake.detect_runs()),
     )  # fmt: skip
