@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import warnings
 import zipfile
 
 import geopandas
@@ -12,6 +13,8 @@ from affine import Affine
 from pairs import ground, write_raster
 from rasterio.transform import from_origin
 from shapely.geometry import LineString, Polygon, box
+
+from cdengine.raster.quiet import opened
 
 SIZE = (128, 160)
 
@@ -216,7 +219,7 @@ def ground_control_only_rpc(folder):
     keys |= {"LINE_SCALE": "64", "SAMP_SCALE": "80", "LAT_SCALE": "0.1", "LONG_SCALE": "0.1", "HEIGHT_SCALE": "500"}
     for name in ("LINE_NUM_COEFF", "LINE_DEN_COEFF", "SAMP_NUM_COEFF", "SAMP_DEN_COEFF"):
         keys[name] = " ".join(["1"] + ["0"] * 19)
-    with rasterio.open(path, "r+") as file:
+    with opened(path, "r+") as file:
         file.update_tags(ns="RPC", **keys)
     return path
 
@@ -298,7 +301,9 @@ def aoi_empty(folder):
 
 def aoi_without_crs(folder):
     path = folder / "aoi.shp"
-    geopandas.GeoDataFrame(geometry=[box(500_100, 5_299_000, 500_900, 5_299_900)]).to_file(path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)  # that is the point
+        geopandas.GeoDataFrame(geometry=[box(500_100, 5_299_000, 500_900, 5_299_900)]).to_file(path)
     return path
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cdengine.events import Reporter
 from cdengine.methods.statistic import PointwiseDetector, require_equal_bands, standardised
-from cdengine.methods.survey import Survey, survey
+from cdengine.methods.survey import survey
 from cdengine.methods.threshold import ThresholdMethod, automatic
 from cdengine.raster.pair import PixelSource
 
@@ -27,18 +27,17 @@ class ChangeVectorAnalysis(PointwiseDetector):
     def __init__(self, threshold_method: ThresholdMethod = "kittler-illingworth") -> None:
         super().__init__()
         self._method = threshold_method
-        self._survey: Survey | None = None
 
     def _fit(self, source: PixelSource, reporter: Reporter) -> float:
         require_equal_bands(self.name, source)
-        self._survey = survey(source, reporter)
-        self._facts.update(threshold_method=self._method, sampled_pixels=self._survey.sampled)
-        return automatic(self._in_chunks(self._survey.before, self._survey.after), self._method)
+        seen = survey(source, reporter)
+        self._found = seen.statistics
+        self._facts.update(threshold_method=self._method, sampled_pixels=seen.sampled)
+        return automatic(self._in_chunks(seen.before, seen.after), self._method)
 
     def _pixels(self, before: Array, after: Array) -> Array:
-        found = self._survey
-        assert found is not None, "prepare() comes first"
-        change = standardised(after, found.after_mean, found.after_std)
-        change -= standardised(before, found.before_mean, found.before_std)
+        found = self._found
+        change = standardised(after, found["after_mean"], found["after_std"])
+        change -= standardised(before, found["before_mean"], found["before_std"])
         length: Array = np.einsum("cn,cn->n", change, change)
         return np.sqrt(length, out=length)

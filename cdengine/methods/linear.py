@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,31 +20,23 @@ Array = np.ndarray[Any, np.dtype[Any]]
 # called from several threads already, and the same sum order gives the same pixels.
 _PRODUCT = 1 << 18
 _LEAST_PIXELS = 2  # times the number of bands of both dates: fewer pixels are explained perfectly by chance
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """Variates in float32, as A (z_before − z_after) + R z_after + offset with R = A + B.
-
-    Dates that are alike have B ≈ −A. Written this way, identical dates differ by nothing, and nearly identical ones
-    not by the rounding of two large products. With different band numbers A and R act on one date each.
-    """
-
-    found: Survey
-    first: Array  # A (k, C1)
-    second: Array  # R, or B (k, C2)
-    offset: Array  # (k, 1)
+_LISTED = 12  # correlations or eigenvalues in the tags
 
 
 class VariateDetector(PointwiseDetector):
-    """s = ‖variates‖, the variates found by iterative reweighting."""
+    """s = ‖variates‖, the variates found by iterative reweighting.
+
+    In `_found`, variates are float32 A (z_before − z_after) + R z_after + offset with R = A + B; `first` (k, C1) is A,
+    `second` is R, or B (k, C2), `offset` (k, 1). Dates that are alike have B ≈ −A. Written this way, identical dates
+    differ by nothing, and nearly identical ones not by the rounding of two large products. With different band
+    numbers A and B act on one date each.
+    """
 
     indicator: str  # what the variates' indicator is called in the output's tags
 
     def __init__(self, threshold_method: ThresholdMethod = "kittler-illingworth") -> None:
         super().__init__()
         self._method = threshold_method
-        self._fitted: _Fitted | None = None
 
     @abstractmethod
     def _eigenproblem(self, bands: int, first: WeightedMoments) -> Solver:
@@ -69,12 +60,12 @@ class VariateDetector(PointwiseDetector):
         if bands[0] == bands[1]:
             second = first + second
         parts = (part.astype(np.float32) for part in (first, second, variates.offset[:, None]))
-        self._fitted = _Fitted(found, *parts)
+        self._found = found.statistics | dict(zip(("first", "second", "offset"), parts, strict=True))
         self._facts.update(
             threshold_method=self._method,
             sampled_pixels=found.sampled,
             iterations=iterations,
-            **{self.indicator: " ".join(f"{value:.4f}" for value in variates.indicator)},
+            **{self.indicator: _listed(variates.indicator)},
         )
         cut = automatic(self._in_chunks(found.before, found.after), self._method)
         return max(cut, self._least_cut(len(variates.offset)))
@@ -92,21 +83,25 @@ class VariateDetector(PointwiseDetector):
         return iterate(chunks, first, self._eigenproblem(bands[0], first), self.name, reporter)
 
     def _pixels(self, before: Array, after: Array) -> Array:
-        fitted = self._fitted
-        assert fitted is not None, "prepare() comes first"
-        one = standardised(before, fitted.found.before_mean, fitted.found.before_std)
-        two = standardised(after, fitted.found.after_mean, fitted.found.after_std)
+        found = self._found
+        one = standardised(before, found["before_mean"], found["before_std"])
+        two = standardised(after, found["after_mean"], found["after_std"])
         if len(one) == len(two):
             one -= two
-        step = max(256, _PRODUCT // max(1, fitted.first.size, fitted.second.size))
+        step = max(256, _PRODUCT // max(1, found["first"].size, found["second"].size))
         result = np.empty(one.shape[1], np.float32)
         # A wild value times a large coefficient may leave float32; NaN is what invalid pixels may hold.
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, result.size, step):
                 part = slice(start, start + step)
-                variates = fitted.first @ one[:, part]
-                variates += fitted.second @ two[:, part]
-                variates += fitted.offset
+                variates = found["first"] @ one[:, part]
+                variates += found["second"] @ two[:, part]
+                variates += found["offset"]
                 np.einsum("kn,kn->n", variates, variates, out=result[part])
         np.minimum(result, np.finfo(np.float32).max, out=result)
         return np.sqrt(result, out=result)
+
+
+def _listed(values: Array) -> str:
+    """For a tag: the first dozen, which is all of a multispectral pair."""
+    return " ".join([f"{value:.4f}" for value in values[:_LISTED]] + ["…"] * (len(values) > _LISTED))

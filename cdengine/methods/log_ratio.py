@@ -40,7 +40,6 @@ class LogRatio(StatisticDetector):
         self.margin = window // 2
         self._window = window
         self._method = threshold_method
-        self._epsilon = np.ones((0, 1), np.float32)
 
     def _fit(self, source: PixelSource, reporter: Reporter) -> float:
         require_equal_bands(self.name, source)
@@ -61,7 +60,7 @@ class LogRatio(StatisticDetector):
             )
         before, after = sample.arrays() or [np.zeros((count, 1), np.float32)] * 2
         brightness = np.mean([before.mean(axis=1, dtype=np.float64), after.mean(axis=1, dtype=np.float64)], axis=0)
-        self._epsilon = np.maximum(_EPSILON * brightness, 1e-30).astype(np.float32)[:, None]
+        self._found = {"epsilon": np.maximum(_EPSILON * brightness, 1e-30).astype(np.float32)[:, None]}
         self._facts.update(threshold_method=self._method, sampled_pixels=before.shape[1], window=self._window)
         return automatic(self._ratio(before, after), self._method)
 
@@ -85,6 +84,6 @@ class LogRatio(StatisticDetector):
     def _ratio(self, before: Array, after: Array) -> Array:
         """(n,) float32 from smoothed (C, n)."""
         # Not the logarithm of the quotient: that may overflow.
-        ratio: Array = np.log(after + self._epsilon) - np.log(before + self._epsilon)
+        ratio: Array = np.log(after + self._found["epsilon"]) - np.log(before + self._found["epsilon"])
         statistic: Array = np.sqrt(np.einsum("cn,cn->n", ratio, ratio) / np.float32(len(ratio)))
         return statistic

@@ -44,8 +44,6 @@ class PCAKMeans(StatisticDetector):
         # Half a window for the filter, and as much again for holes: they are filled from their neighbours.
         self.margin = 2 * (size // 2)
         self._size = size
-        self._means: tuple[Array, Array, Array, Array] | None = None
-        self._kernel = np.zeros((size, size))
 
     def _fit(self, source: PixelSource, reporter: Reporter) -> float:
         require_equal_bands(self.name, source)
@@ -57,7 +55,8 @@ class PCAKMeans(StatisticDetector):
                 usable = plausible(block.valid, block.before, block.after)
                 before.add(block.before, usable)
                 after.add(block.after, usable)
-            self._means = (before.mean, before.std(), after.mean, after.std())
+            self._found = {"before_mean": before.mean, "before_std": before.std()}
+            self._found |= {"after_mean": after.mean, "after_std": after.std()}
             for block, core in blocks(source, stage, halo=self.margin):
                 usable = plausible(block.valid, block.before, block.after)
                 difference = self._difference(block.before, block.after, usable)
@@ -82,24 +81,24 @@ class PCAKMeans(StatisticDetector):
             iterations=iterations,
         )
         if not changed.any():
-            self._kernel[:] = 0
+            self._found["kernel"] = np.zeros((self._size, self._size))
             return 1.0
         unchanged_mean, changed_mean = vectors[:, ~changed].mean(axis=1), vectors[:, changed].mean(axis=1)
         kernel = components @ (components.T @ (changed_mean - unchanged_mean))
         kernel /= np.abs(kernel).sum()  # s in units of D
-        self._kernel = kernel.reshape(self._size, self._size)
+        self._found["kernel"] = kernel.reshape(self._size, self._size)
         return float(kernel @ (unchanged_mean + changed_mean) / 2)
 
     def _statistic(self, before: Array, after: Array, valid: Array) -> Array:
         usable = plausible(valid, before, after)
-        statistic = correlate(self._difference(before, after, usable), self._kernel)
+        statistic = correlate(self._difference(before, after, usable), self._found["kernel"])
         return np.maximum(statistic, 0, out=statistic)
 
     def _difference(self, before: Array, after: Array, valid: Array) -> Array:
         """D as float32 (H, W), holes filled with the mean of valid neighbours, so that no edge arises there."""
-        assert self._means is not None, "prepare() comes first"
         square = np.zeros(valid.shape, np.float32)
-        before_mean, before_std, after_mean, after_std = self._means
+        names = ("before_mean", "before_std", "after_mean", "after_std")
+        before_mean, before_std, after_mean, after_std = (self._found[name] for name in names)
         for band in range(len(before)):
             one = slice(band, band + 1)
             change = standardised(after[one], after_mean[one], after_std[one])[0]

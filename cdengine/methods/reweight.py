@@ -101,7 +101,7 @@ def weighted_moments(chunks: list[Array], reporter: Reporter, variates: Variates
     """Moments with each pixel's probability of no change as weight; without variates every pixel weighs 1."""
     bands = len(chunks[0])
     total, first, second = 0.0, np.zeros(bands), np.zeros((bands, bands))
-    for index, chunk in enumerate(chunks):
+    for chunk in chunks:
         weights = np.ones(chunk.shape[1])
         if variates is not None:
             distance = np.square(variates.matrix @ chunk + variates.offset[:, None]).sum(axis=0)
@@ -110,8 +110,7 @@ def weighted_moments(chunks: list[Array], reporter: Reporter, variates: Variates
         total += float(weights.sum())
         first += weighted.sum(axis=1)
         second += weighted @ chunk.T
-        if index % 16 == 0:
-            reporter.check()
+        reporter.check()
     # The bands have mean 0 and variance 1 over the scene, so that subtracting the mean afterwards loses nothing.
     mean = first / max(total, 1e-300)
     return WeightedMoments(total, mean, second / max(total, 1e-300) - np.outer(mean, mean))

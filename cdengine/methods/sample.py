@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _SAMPLE_PIXELS = 1 << 19  # a quarter of a million move AUC by less than 0.002 (docs/methods.md)
 _SAMPLE_VALUES = 1 << 25  # pixels × bands: bounds the memory of iterations on hyperspectral pairs (256 MB in float64)
-_BLOCK_PIXELS = 1 << 19  # between two looks at the cancel flag
+_BLOCK_VALUES = 1 << 22  # pixels × bands between two looks at the cancel flag: about 0.1 s of statistics
 
 
 class PixelSample:
@@ -86,7 +86,7 @@ def blocks(source: PixelSource, stage: Stage, halo: int = 0) -> Iterator[tuple[P
     Yields:
         the block, context included, and the slice of its rows that are not context.
     """
-    step = max(1, _BLOCK_PIXELS // source.window.width)
+    step = max(1, _BLOCK_VALUES // (source.window.width * (source.before.count + source.after.count)))
     first, last = source.window.row, source.window.row_stop
     done, held = first, None
     for strip in source.strips():

@@ -6,6 +6,7 @@ A method says how it fits itself to a pair (`_fit`) and how it computes s (`_sta
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -29,6 +30,7 @@ class StatisticDetector(ABC):
     """A training-free detector: fits to the pair in `prepare`, then gives s / (s + s*) in `predict`.
 
     Attributes are those of `inference.detector.Detector`. `predict` only reads, and may be called from many threads.
+    What `_fit` finds lies in `_found`, arrays by name, so that an interrupted run can take it up again.
     """
 
     name: str
@@ -39,6 +41,7 @@ class StatisticDetector(ABC):
         self.threshold = 0.5
         self._cut = 1.0
         self._facts: dict[str, str | float] = {}
+        self._found: dict[str, Array] = {}
 
     def prepare(self, source: PixelSource, reporter: Reporter) -> None:
         """Fits the method to the pair and finds the threshold of its statistic."""
@@ -58,6 +61,15 @@ class StatisticDetector(ABC):
     def describe(self) -> dict[str, str | float]:
         """The threshold s*, how it was found, and what the fit says of itself."""
         return dict(self._facts)
+
+    def state(self) -> dict[str, Array]:
+        """All that `prepare` found, as arrays."""
+        return {**self._found, "cut": np.array(self._cut), "facts": np.array(json.dumps(self._facts))}
+
+    def restore(self, state: dict[str, Array]) -> None:
+        """Takes up what `state` gave, in place of `prepare`."""
+        self._found = {name: value for name, value in state.items() if name not in ("cut", "facts")}
+        self._cut, self._facts = float(state["cut"]), json.loads(str(state["facts"]))
 
     @abstractmethod
     def _fit(self, source: PixelSource, reporter: Reporter) -> float:

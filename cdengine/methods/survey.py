@@ -34,6 +34,12 @@ class Survey:
     after: Array
 
     @property
+    def statistics(self) -> dict[str, Array]:
+        """Means and standard deviations by name."""
+        names = ("before_mean", "before_std", "after_mean", "after_std")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def sampled(self) -> int:
         """Number of sampled pixels."""
         return int(self.before.shape[1])

@@ -251,3 +251,23 @@ def test_resume_of_a_finished_output_says_so(tmp_path):
 def test_public_face():
     assert cdengine.detect is detect
     assert set(cdengine.__all__) >= {"detect", "DetectionResult", "load_model", "__version__"}
+
+
+def test_resume_takes_up_the_statistics(tmp_path, monkeypatch):
+    """What a method found out about the pair is in the journal; only pixels are still to be computed."""
+    before, after, _ = make_pair(tmp_path)
+    reference = detect(before, after, tmp_path / "a.tif", "irmad")
+
+    def dies(*_):
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cdengine.inference.detect.Runner.run", dies)
+        with pytest.raises(RuntimeError):
+            detect(before, after, tmp_path / "b.tif", "irmad", resume=True)
+    sink = CollectSink()
+    result = detect(before, after, tmp_path / "b.tif", "irmad", resume=True, reporter=Reporter(sink))
+    stages = {event["stage"] for event in sink.events if event["event"] == "progress"}
+    assert "detect" in stages and "statistics" not in stages
+    assert np.array_equal(read(tmp_path / "a.tif"), read(tmp_path / "b.tif"))
+    assert result.stats["statistic_threshold"] == reference.stats["statistic_threshold"]
