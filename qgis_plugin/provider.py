@@ -32,6 +32,10 @@ class Provider(QgsProcessingProvider):
         """What the toolbox shows."""
         return "Change detection"
 
+    def versionInfo(self) -> str:
+        """The plugin's version."""
+        return settings.version()
+
     def icon(self) -> QIcon:
         """Toolbox icon."""
         return QIcon(self.svgIconPath())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import sys
 from dataclasses import dataclass
@@ -49,6 +50,13 @@ def surroundings() -> Surroundings:
 def plugin_folder() -> str:
     """Folder of this plugin's files."""
     return os.path.dirname(os.path.abspath(__file__))
+
+
+def version() -> str:
+    """The plugin's version, from metadata.txt: inside an installed plugin, beside the folder in a checkout."""
+    reader = configparser.ConfigParser(interpolation=None)
+    reader.read([resource("..", "metadata.txt"), resource("metadata.txt")], encoding="utf-8")
+    return reader.get("general", "version", fallback="")
 
 
 def resource(*names: str) -> str:

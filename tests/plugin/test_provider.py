@@ -27,6 +27,7 @@ def test_all_are_there_without_an_engine(qgis, monkeypatch):
     assert provider(qgis).defaultVectorFileExtension() == "gpkg"
     assert not provider(qgis).supportsNonFileBasedOutput()
     assert not provider(qgis).icon().isNull()
+    assert provider(qgis).versionInfo().count(".") == 2
 
 
 def test_contract_ids(qgis):
