@@ -49,7 +49,7 @@ def test_hash_belongs_to_the_place_on_the_grid():
 @pytest.mark.parametrize("strip", [1, 3, 10, 37, 64])
 @pytest.mark.parametrize("halo", [0, 2, 5])
 def test_blocks_cover_every_row_once_with_its_context(rng, strip, halo, monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK_PIXELS", 9 * 8)
+    monkeypatch.setattr(module, "_BLOCK_VALUES", 9 * 8 * 3)
     image = rng.integers(0, 255, (2, 37, 8)).astype(np.uint8)
     source = ArraySource(image, image[:1], strip=strip, origin=(11, 4))
     sink = CollectSink()
