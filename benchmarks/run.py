@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import memory, startup
+from benchmarks import memory, startup, vectorize
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,6 +35,7 @@ def measure_memory() -> dict[str, float]:
 SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "throughput": lambda: engine("bench"),
     "memory": measure_memory,
+    "vectorize": vectorize.measure,
     "startup": startup.measure,
 }
 
