@@ -20,8 +20,10 @@ class MemoryPair:
         self._strip = strip
         self.grid = Grid(None, Affine.identity(), height, width)
         self.window = window or Window(0, 0, height, width)
-        self.before = SourceInfo("before", (1,), ("",), before.dtype)
-        self.after = SourceInfo("after", (1,), ("",), after.dtype)
+        self.before, self.after = (
+            SourceInfo(name, tuple(range(1, len(image) + 1)), ("",) * len(image), image.dtype)
+            for name, image in (("before", before), ("after", after))
+        )
 
     def strips(self, workers=2, start_row=None):
         for part in self.window.split(self._strip):
