@@ -110,8 +110,18 @@ class Date:
         self.mapping = geometry.pixel_mapping(grid, self.raster.grid, shift)
         self.offset = geometry.whole_offset(self.mapping, grid)
 
-    def budget(self, spans: list[Window]) -> None:
-        """Keeps as many decoded cells as any of the spans (the strips under way together) depends on."""
+    def budget(self, strips: list[Window], ahead: int) -> None:
+        """Keeps as many decoded cells as the strips under way together depend on.
+
+        Args:
+            strips: those to be read, or some of them, in row order; the first, a middle and a late one are looked at.
+            ahead: how many are read ahead of the one that is waited for.
+        """
+        spans = []
+        for index in {0, len(strips) // 2, max(0, len(strips) - 1 - ahead)}:
+            first = strips[index]
+            rows = min((ahead + 1) * first.height, strips[-1].row_stop - first.row)
+            spans.append(replace(first, height=rows))
         most = 0
         for span in spans:
             # the source pixels of a rectangle lie within those of its edges
@@ -318,12 +328,8 @@ class Pair:
             return
         pixel_bytes = self._before.reader.pixel_bytes + self._after.reader.pixel_bytes
         ahead = 1 if windows[0].pixels * pixel_bytes > WIDE_STRIP_BYTES else 2
-        spans = []
-        for index in {0, len(windows) // 2, max(0, len(windows) - 1 - ahead)}:
-            last = windows[min(index + ahead, len(windows) - 1)]
-            spans.append(replace(windows[index], height=last.row_stop - windows[index].row))
         for date in (self._before, self._after):
-            date.budget(spans)
+            date.budget(windows, ahead)
 
         def jobs() -> Iterator[tuple[tuple[PixelBlock, tuple[Array, Array]], list[Callable[[], None]]]]:
             for strip in windows:
