@@ -22,10 +22,11 @@ from cdengine.raster.paths import display_uri, parse
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PathLike = str | os.PathLike[str]
-PANEL_PX = 720
+PANEL_PX = 680
 GAP, HEAD, LABEL, FOOT = 16, 64, 30, 76
 INK, FAINT, PAPER = (28, 30, 34), (104, 108, 114), (255, 255, 255)
 MAX_RINGS = 20000
+CROWDED = 0.04  # share of the picture that outlines may take before they are drawn as thin as can be
 
 
 def quicklook(
@@ -134,6 +135,10 @@ def _most_changed(change: PathLike, grid: Grid) -> Window:
 def _outlined(picture: Array, mask: Array) -> Array:
     """A light line around each changed area with a dark one outside it, so that it shows on any ground."""
     out: Array = picture.copy()
+    edge = mask & ~scipy.ndimage.binary_erosion(mask, border_value=1)
+    if edge.mean() > CROWDED:  # casings would hide the picture
+        out[edge] = OUTLINE
+        return out
     around = scipy.ndimage.binary_dilation(mask, iterations=1)
     casing = scipy.ndimage.binary_dilation(mask, iterations=2) & ~around
     core = scipy.ndimage.binary_erosion(mask, iterations=1, border_value=1)

@@ -47,7 +47,7 @@ MATERIALS: dict[str, Material] = {
     "paving": Material((178, 170, 160, 0.26), (156, 150, 142, 0.22), 0.09, 0.04, 0.03),
     "gravel": Material((190, 180, 164, 0.30), (164, 154, 138, 0.26), 0.14, 0.06, 0.04, "soil"),
     "paint": Material((222, 220, 212, 0.40), (190, 188, 182, 0.33), 0.04, 0.10, 0.02),
-    "water": Material((74, 90, 84, 0.030), (58, 74, 72, 0.020), 0.05, 0.03, 0.03),
+    "water": Material((54, 74, 74, 0.030), (44, 62, 64, 0.020), 0.05, 0.03, 0.03),
     "pool": Material((120, 188, 200, 0.05), (94, 168, 186, 0.04), 0.04, 0.03, 0.01),
     "turf": Material((102, 126, 76, 0.52), (88, 112, 64, 0.48), 0.05, 0.05, 0.05, "turf"),
     "tartan": Material((172, 96, 76, 0.32), (154, 84, 68, 0.29), 0.04, 0.04, 0.04),
@@ -174,7 +174,7 @@ def dated_colours(surface: Surface, place: SceneStyle, date: DateStyle, date_ind
         light, dark = _leaves(light, dark, surface.lot, date)
     elif surface.material == "water":
         # Clear and dark, green with algae, or brown with silt: each water has its own, and it varies by date.
-        silt: Colour = (110, 106, 84, 0.06)
+        silt: Colour = (92, 88, 64, 0.05)
         algae: Colour = (86, 108, 66, 0.05)
         share = min(1.0, 0.9 * surface.lot + 0.25 * date.wet)
         light, dark = mix(light, silt, share**2), mix(dark, shade(silt, 0.9), share**2)
