@@ -19,6 +19,7 @@ from cdengine.assess.colours import OUTLINE, OUTLINE_CASING, hatch, probability_
 from cdengine.assess.preview import DETAIL_PX, Frame, grid_of, read_layer, read_pair, stretched, too_dear
 from cdengine.raster.grid import Grid, Window
 from cdengine.raster.paths import display_uri, parse
+from cdengine.vector.plainpath import plain_for_reading
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PathLike = str | os.PathLike[str]
@@ -151,10 +152,11 @@ def _rings(polygons: PathLike, frame: Frame) -> list[list[tuple[float, float]]] 
     """Rings in picture pixels; None where there are too many to draw, or none of them has a place."""
     import pyogrio
 
-    info = pyogrio.read_info(polygons)
-    if info["features"] < 0 or info["features"] > MAX_RINGS:
-        return None
-    frame_table = pyogrio.read_dataframe(polygons, columns=[])
+    with plain_for_reading(Path(polygons)) as plain:
+        info = pyogrio.read_info(plain)
+        if info["features"] < 0 or info["features"] > MAX_RINGS:
+            return None
+        frame_table = pyogrio.read_dataframe(plain, columns=[])
     if frame_table.crs is not None and frame.grid.crs is not None:
         frame_table = frame_table.to_crs(frame.grid.crs.to_wkt())
     inverse = ~frame.small_grid.transform

@@ -238,6 +238,14 @@ class _Job:
             totals = assembly.run(self.journal, stream, self.reporter)
         return totals, stream
 
+    def _drawn_polygons(self) -> Path | None:
+        """The vector file, if its outlines differ from the raster's and it can be read back by GDAL."""
+        shaped = self.options.min_area or self.options.simplify or self.options.fill_holes
+        target = self.publication.targets.get("polygons")
+        if target is None or not shaped or target.suffix.lower() == ".parquet":
+            return None
+        return self.publication.temporary("polygons")
+
     def _show(
         self,
         assembly: Assembly,
@@ -255,6 +263,7 @@ class _Job:
             self.after,
             assembly.rasters["change"],
             assembly.rasters["probability"],
+            self._drawn_polygons(),
             largest,
             totals,
             stats,

@@ -17,6 +17,7 @@ from cdengine.inference.layers import NODATA
 from cdengine.inference.result import DetectionResult
 from cdengine.raster.grid import Grid
 from cdengine.vector.area import PixelArea
+from cdengine.vector.plainpath import plain_for_reading
 
 ROWS = 512  # read at a time: the height of the blocks
 
@@ -55,4 +56,5 @@ def read_result(targets: dict[str, Path], choice: Choice, reporter: Reporter) ->
 def _count(path: Path) -> int:
     if path.suffix.lower() == ".parquet":
         return int(pq.read_metadata(path).num_rows)
-    return int(pyogrio.read_info(path)["features"])
+    with plain_for_reading(path) as plain:
+        return int(pyogrio.read_info(plain)["features"])

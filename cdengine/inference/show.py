@@ -27,6 +27,7 @@ class Shown:
         after: path of the second date.
         change: the change raster, under its temporary name.
         probability: the probability raster, under its temporary name.
+        polygons: the vector file, under its temporary name, where its outlines say more than the change raster.
         largest: polygons, largest first.
         totals: what was counted.
         stats: the result's figures.
@@ -40,6 +41,7 @@ class Shown:
     after: str
     change: Path
     probability: Path
+    polygons: Path | None
     largest: tuple[LargePolygon, ...]
     totals: Totals
     stats: dict[str, Any]
@@ -58,6 +60,7 @@ def write_picture(shown: Shown, path: Path, reporter: Reporter) -> None:
             shown.change,
             shown.probability,
             path,
+            polygons=shown.polygons,
             threshold=shown.stats["threshold"],
         )
         stage.advance()

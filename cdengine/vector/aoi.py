@@ -21,6 +21,7 @@ from cdengine.errors import AoiError, NotAVectorError, NotFoundInputError, PathE
 from cdengine.raster.grid import Grid, Window
 from cdengine.vector.area import Ellipsoid, positions
 from cdengine.vector.fill import Fill
+from cdengine.vector.plainpath import plain_for_reading
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -146,7 +147,8 @@ def load_aoi(path: str | os.PathLike[str], layer: str | None = None) -> Aoi:
     named = re.search(r"(?:^|\|)layername=([^|]+)", rest)
     layer = layer or (named[1] if named else None)
     _check(file)
-    geometry, crs, driver = _read(file, layer)
+    with plain_for_reading(Path(file)) as plain:
+        geometry, crs, driver = _read(file, str(plain), layer)
     geometry = shapely.force_2d(geometry[~(shapely.is_missing(geometry) | shapely.is_empty(geometry))])
     if not len(geometry):
         raise AoiError(f"{file} is empty: it needs at least one polygon")
@@ -190,12 +192,12 @@ def _check(file: str) -> None:
         raise PermissionInputError(f"AOI {file}: no permission to read it; ask its owner or copy it") from error
 
 
-def _read(file: str, layer: str | None) -> tuple[Array, Any, str]:
-    """Geometries, CRS (None, WKT or PROJJSON) and driver."""
+def _read(file: str, plain: str, layer: str | None) -> tuple[Array, Any, str]:
+    """Geometries, CRS (None, WKT or PROJJSON) and driver of `file`, which is opened as `plain`."""
     if Path(file).suffix.lower() in (".parquet", ".geoparquet"):
         return _read_geoparquet(file)
     try:
-        layers = pyogrio.list_layers(file)
+        layers = pyogrio.list_layers(plain)
         names = [str(name) for name, kind in layers if kind is not None]
         if layer is not None and layer not in names:
             raise AoiError(f"{file} has no layer {layer!r}: it has {', '.join(names) or 'none with geometries'}")
@@ -207,8 +209,8 @@ def _read(file: str, layer: str | None) -> tuple[Array, Any, str]:
             raise AoiError(f"{file} has no layer with geometries: give polygons")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # measures dropped, rings closed: both are fine here
-            meta, _, wkb, _ = pyogrio.raw.read(file, layer=layer or names[0], columns=[], force_2d=True)
-        info = pyogrio.read_info(file, layer=layer or names[0])
+            meta, _, wkb, _ = pyogrio.raw.read(plain, layer=layer or names[0], columns=[], force_2d=True)
+        info = pyogrio.read_info(plain, layer=layer or names[0])
         geometry = np.asarray(shapely.from_wkb(wkb), dtype=object)
     except (DataSourceError, DataLayerError, shapely.errors.ShapelyError) as error:
         reason = " ".join(str(error).split())

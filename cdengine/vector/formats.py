@@ -19,6 +19,7 @@ from rasterio.crs import CRS
 
 from cdengine.errors import UsageError
 from cdengine.raster.diskerrors import write_error, writing
+from cdengine.vector.plainpath import plain_for_writing
 
 GEOMETRY = "geometry"
 BOUNDS = ("xmin", "ymin", "xmax", "ymax")
@@ -135,11 +136,11 @@ def _write_with_gdal(
             raise
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), plain_for_writing(path) as plain:
             warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)  # pixel space is meant
             pyogrio.write_arrow(
                 pa.RecordBatchReader.from_batches(schema, chosen()),
-                path,
+                plain,
                 layer=features.layer,
                 driver=driver,
                 geometry_name=GEOMETRY,
