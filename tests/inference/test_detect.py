@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from memory_pair import Semantic
 from pairs import make_pair, write_raster
 from rasterio.transform import from_origin
 
@@ -21,6 +22,7 @@ from cdengine.errors import (
 )
 from cdengine.events import CollectSink, Reporter
 from cdengine.inference.detect import detect
+from cdengine.methods.table import METHODS as METHODS_TABLE
 
 METHODS = ("cva", "irmad", "pca-kmeans", "sfa", "log-ratio")
 
@@ -271,3 +273,27 @@ def test_resume_takes_up_the_statistics(tmp_path, monkeypatch):
     assert "detect" in stages and "statistics" not in stages
     assert np.array_equal(read(tmp_path / "a.tif"), read(tmp_path / "b.tif"))
     assert result.stats["statistic_threshold"] == reference.stats["statistic_threshold"]
+
+
+def test_classes_and_transitions_of_a_semantic_detector(tmp_path, monkeypatch):
+    """Every output that a model with classes has, from one consistent decision per pixel."""
+    monkeypatch.setitem(METHODS_TABLE, "semantic", Semantic)
+    before, after, _ = make_pair(tmp_path, bands=3)
+    result = detect(
+        before, after, tmp_path / "c.tif", "semantic",
+        threshold=0.2, before_classes=tmp_path / "b.tif", after_classes=tmp_path / "a.tif",
+        transitions=tmp_path / "t.tif", polygons=tmp_path / "c.gpkg", report=tmp_path / "r.html",
+    )  # fmt: skip
+    change, old, new = read(tmp_path / "c.tif"), read(tmp_path / "b.tif"), read(tmp_path / "a.tif")
+    transitions = read(tmp_path / "t.tif")
+    assert transitions.dtype == np.uint16
+    assert np.array_equal(transitions, np.where(change == 1, 1 + old.astype(int) * 3 + new, 0))
+    frame = geopandas.read_file(tmp_path / "c.gpkg")
+    assert set(frame.columns) >= {"from_class", "to_class", "area_m2", "probability"}
+    names = ("low", "middle", "high")
+    assert set(zip(frame.from_class, frame.to_class, strict=True)) == {
+        (names[old[at]], names[new[at]]) for at in zip(*np.nonzero(change == 1), strict=True)
+    }
+    figures = [value for name, value in result.stats.items() if name.startswith("transition_m2")]
+    assert sum(figures) == pytest.approx(result.stats["changed_area_m2"])
+    assert "middle" in (tmp_path / "r.html").read_text(encoding="utf-8")
