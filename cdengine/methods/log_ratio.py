@@ -58,8 +58,8 @@ class LogRatio(StatisticDetector):
                 f"log-ratio: {dark / pixels:.0%} of the pixels of {source.before.uri} are 0 or negative; "
                 "it needs amplitude or intensity (convert decibels with 10^(dB/10))"
             )
-        before, after = sample.arrays() or [np.zeros((count, 1), np.float32)] * 2
-        brightness = np.mean([before.mean(axis=1, dtype=np.float64), after.mean(axis=1, dtype=np.float64)], axis=0)
+        before, after = sample.arrays() or [np.zeros((count, 0), np.float32)] * 2
+        brightness = (before + after).sum(axis=1, dtype=np.float64) / max(2 * before.shape[1], 1)
         self._found = {"epsilon": np.maximum(_EPSILON * brightness, 1e-30).astype(np.float32)[:, None]}
         self._facts.update(threshold_method=self._method, sampled_pixels=before.shape[1], window=self._window)
         return automatic(self._ratio(before, after), self._method)

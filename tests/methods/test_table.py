@@ -100,6 +100,11 @@ class TestEveryMethod:
         assert np.array_equal(results[0], results[1])
         assert (results[0][~valid] == 0).all()
 
+    def test_nothing_valid_is_nothing_changed(self, name, rng):
+        before = np.full((3, 20, 20), np.nan, np.float32)
+        probability = detect(METHODS[name](), before, before, np.zeros((20, 20), bool))
+        assert (probability == 0).all()
+
     @pytest.mark.parametrize("value", [1e38, -3.4e38])
     def test_wild_values_in_the_valid_area_stay_local(self, name, value, rng):
         before, after, truth = scene(rng, dtype=np.float32)
