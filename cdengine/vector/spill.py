@@ -7,6 +7,7 @@ the first pixel makes files equal whatever the strips, and lets formats that can
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ class Spill:
 
     def discard(self) -> None:
         """Closes and removes the file."""
-        self._end()
+        with suppress(OSError):  # a full disk, of which the error that led here speaks
+            self._end()
         self._path.unlink(missing_ok=True)
 
     def _take(self, reader: Any, starts: Array, wanted: Array) -> pa.RecordBatch:  # noqa: ANN401 (untyped)
@@ -84,7 +86,9 @@ class Spill:
             self._waiting = []
 
     def _end(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._sink.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.close()
+            finally:
+                self._sink.close()

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -174,6 +175,27 @@ def test_an_error_before_closing_leaves_nothing(tmp_path: Path) -> None:
         writer.write(geometry, first, {"area_m2": np.ones(3)})
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("suffix", "limit"), [(".gpkg", 140), (".geojson", 1000), (".fgb", 60), (".parquet", 1)])
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, suffix: str, limit: int) -> None:
+    """Files may grow to `limit` kB in a child process, while features are gathered or when the file is written."""
+    code = f"""
+import resource, sys
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}
+from pathlib import Path
+from cdengine.errors import OutputError
+from cdengine.vector import spill
+from test_files import write
+spill._WAITING_BYTES = 1000
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit} * 1024, {limit} * 1024))
+try:
+    write(Path({str(tmp_path / "a")!r} + "{suffix}"), 5000, batch=500)
+except OutputError:
+    sys.exit(0 if not list(Path({str(tmp_path)!r}).iterdir()) else 3)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_missing_folder_is_an_output_error(tmp_path: Path) -> None:
