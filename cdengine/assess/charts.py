@@ -7,7 +7,7 @@ import math
 from cdengine.assess.colours import css, probability_colours
 from cdengine.assess.reportdata import Histogram
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 220, 56, 34, 16
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 232, 56, 46, 16
 
 
 def histogram_svg(histogram: Histogram) -> str:
@@ -46,6 +46,6 @@ def histogram_svg(histogram: Histogram) -> str:
     )
     for share in (0, 0.25, 0.5, 0.75, 1):
         at = LEFT + plot_w * share
-        parts.append(f'<text x="{at:.1f}" y="{HEIGHT - 14}" text-anchor="middle">{share:g}</text>')
-    parts.append(f'<text x="{LEFT}" y="{HEIGHT - 1}">probability of change; pixels on a logarithmic scale</text></svg>')
+        parts.append(f'<text x="{at:.1f}" y="{HEIGHT - 28}" text-anchor="middle">{share:g}</text>')
+    parts.append(f'<text x="{LEFT}" y="{HEIGHT - 6}">probability of change; pixels on a logarithmic scale</text></svg>')
     return "".join(parts)

@@ -20,8 +20,9 @@ body { margin: 0 auto; padding: 2rem 1.25rem 3rem; max-width: 62rem; color: var(
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .75rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2.25rem 0 .5rem; }
 .lead { font-size: 1.15rem; margin: 0 0 1rem; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .6rem; }
-.fact { background: var(--tint); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem; }
+.facts { display: flex; flex-wrap: wrap; margin: -.3rem; }
+.fact { background: var(--tint); border: 1px solid var(--line); border-radius: .5rem;
+  padding: .6rem .8rem; margin: .3rem; flex: 1 1 8rem; }
 .fact span { display: block; color: var(--soft); font-size: .82rem; }
 .fact b { font-size: 1.1rem; font-weight: 600; overflow-wrap: anywhere; }
 figure { margin: 1.75rem 0; }
