@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from typing import Any
+
 import numpy as np
 from rasterio import DatasetReader
 from rasterio.enums import ColorInterp
@@ -11,7 +13,10 @@ from rasterio.windows import Window as RasterioWindow
 
 from cdengine.errors import BandNumberError, BandsError, DtypeError
 
+Array = np.ndarray[Any, np.dtype[Any]]
+
 _RGB = ("red", "green", "blue")
+MOSTLY = 0.5  # of an alpha band is opaque or empty; feathered edges and JPEG's noise are the rest
 
 
 def listing(dataset: DatasetReader) -> str:
@@ -35,36 +40,38 @@ def band_names(dataset: DatasetReader) -> tuple[str, ...]:
 def alpha_band(dataset: DatasetReader) -> int | None:
     """The 1-based number of the band that says which pixels count, or None.
 
-    A band tagged as alpha is one, unless the file declares nodata as well and the band's values vary: then the tag is a
-    leftover of a fourth band (RGB + near infrared written as RGBA). An untagged, unnamed last band of whole numbers
-    that holds nothing but 0 and the type's maximum is one too. "Values" are those of three blocks.
+    A band tagged as alpha is one if two values make up most of it; else the tag is what GDAL gives the last of four
+    byte bands unasked, and the band is near infrared, say. An untagged, unnamed last band of whole numbers that holds
+    nothing but 0 and the type's maximum is alpha too. "Values" are those of three blocks.
     """
-    tagged = [i for i, colour in enumerate(dataset.colorinterp, 1) if colour == ColorInterp.alpha]
-    if tagged:
-        number = int(tagged[-1])
-        declared = any(value is not None for value in dataset.nodatavals)
-        return number if not declared or _looks_binary(dataset, number) else None
+    tagged = tagged_alpha(dataset)
+    if tagged is not None:
+        _, counts = np.unique(_some_values(dataset, tagged), return_counts=True)
+        return tagged if np.sort(counts)[-2:].sum() >= MOSTLY * counts.sum() else None
     last = dataset.count
     plain = last > 1 and dataset.colorinterp[last - 1] == ColorInterp.undefined and not dataset.descriptions[last - 1]
-    return last if plain and np.dtype(dataset.dtypes[last - 1]).kind in "ui" and _looks_binary(dataset, last) else None
+    if not plain or np.dtype(dataset.dtypes[last - 1]).kind not in "ui":
+        return None
+    values, top = _some_values(dataset, last), np.iinfo(dataset.dtypes[last - 1]).max
+    return last if np.isin(values, (0, top)).all() and (values == top).any() else None
 
 
-def _looks_binary(dataset: DatasetReader, number: int) -> bool:
-    dtype = np.dtype(dataset.dtypes[number - 1])
-    if dtype.kind not in "ui":
-        return False
+def tagged_alpha(dataset: DatasetReader) -> int | None:
+    """The 1-based number of the band whose colour interpretation is alpha, or None."""
+    tagged = [number for number, colour in enumerate(dataset.colorinterp, 1) if colour == ColorInterp.alpha]
+    return tagged[-1] if tagged else None
+
+
+def _some_values(dataset: DatasetReader, number: int) -> Array:
+    """The values of three blocks of a band."""
     height, width = (min(512, side) for side in dataset.block_shapes[number - 1])
-    top = np.iinfo(dtype).max
-    seen_top = False
+    found = []
     for share in (0.5, 0.1, 0.9):
         row = int((dataset.height - 1) * share) // height * height
         col = int((dataset.width - 1) * share) // width * width
         window = RasterioWindow(col, row, min(width, dataset.width - col), min(height, dataset.height - row))
-        values = dataset.read(number, window=window)
-        if not np.isin(values, (0, top)).all():
-            return False
-        seen_top = seen_top or bool((values == top).any())
-    return seen_top
+        found.append(dataset.read(number, window=window).ravel())
+    return np.concatenate(found)
 
 
 def select(dataset: DatasetReader, wanted: str | Sequence[int | str] | None, label: str) -> tuple[int, ...]:

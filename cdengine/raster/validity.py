@@ -19,7 +19,7 @@ import numpy as np
 from rasterio import DatasetReader
 from rasterio.enums import MaskFlags
 
-from cdengine.raster.bands import alpha_band
+from cdengine.raster.bands import alpha_band, tagged_alpha
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -45,8 +45,10 @@ class Validity:
         """Reads the raster's declarations; no pixels, apart from a look at an alpha band."""
         flags = set(dataset.mask_flag_enums[bands[0] - 1])
         mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-        alpha = alpha_band(dataset)
+        alpha, tagged = alpha_band(dataset), tagged_alpha(dataset)
         nodata, notes = [], []
+        if tagged is not None and alpha is None:
+            notes.append(f"{label}: band {tagged} is tagged as alpha but varies like an image band: it is used as data")
         for band in bands:
             value, dtype = dataset.nodatavals[band - 1], np.dtype(dataset.dtypes[band - 1])
             if value is not None and not _holds(dtype, value):

@@ -40,6 +40,12 @@ def test_a_band_that_is_not_there_lists_those_that_are(four, wanted):
 
 def test_tagged_alpha_is_left_out_unless_asked_for(tmp_path, rng):
     pixels = smooth(rng, 4, 32, 32, "uint8")
+    varying = write(tmp_path / "rgbn.tif", pixels, photometric="RGB", colours=[C.red, C.green, C.blue, C.alpha])
+    with rasterio.open(varying) as dataset:
+        assert select(dataset, None, "x") == (1, 2, 3, 4)  # GDAL's tag for any fourth byte band
+    pixels[3] = 255
+    pixels[3, :8] = 0
+    pixels[3, 8] = rng.integers(0, 256, 32)  # a feathered edge
     path = write(tmp_path / "rgba.tif", pixels, photometric="RGB", colours=[C.red, C.green, C.blue, C.alpha])
     with rasterio.open(path) as dataset:
         assert select(dataset, None, "x") == (1, 2, 3)

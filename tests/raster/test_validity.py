@@ -105,6 +105,7 @@ def test_a_mask_band_overrules_nodata(tmp_path, rng, hole):
 
 def test_alpha_chosen_as_data_masks_nothing(tmp_path, rng):
     pixels = smooth(rng, 4, 40, 50, "uint8")
+    pixels[3, 10:] = 0
     path = write(tmp_path / "x.tif", pixels, photometric="RGB", colours=[C.red, C.green, C.blue, C.alpha])
     assert read(path, "1,4")[1].all()
 
