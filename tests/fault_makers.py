@@ -1,5 +1,6 @@
 """Bad inputs, made in a moment from a good pair: each function gets the folder of before.tif and after.tif."""
 
+import hashlib
 import json
 import os
 import struct
@@ -63,13 +64,30 @@ def bad_block(folder):
     """A deflate block in the middle overwritten with noise."""
     path = folder / "block.tif"
     big = np.random.default_rng(1).integers(1, 255, (3, 512, 512), dtype=np.uint8)
-    write_raster(path, big, tiled=True, blockxsize=128, blockysize=128, compress="deflate")
+    for name in ("good.tif", path.name):  # the same before the damage
+        write_raster(folder / name, big, tiled=True, blockxsize=128, blockysize=128, compress="deflate")
     with rasterio.open(path) as file:
         offset = int(file.get_tag_item("BLOCK_OFFSET_2_2", "TIFF", bidx=1))
         size = int(file.get_tag_item("BLOCK_SIZE_2_2", "TIFF", bidx=1))
     data = bytearray(path.read_bytes())
     data[offset : offset + size] = bytes([0x55]) * size
     path.write_bytes(data)
+    return path
+
+
+def altered_behind_its_checksum(folder):
+    """One byte of pixels: no codec notices."""
+    path = folder / "after.tif"
+    data = bytearray(path.read_bytes())
+    (folder / "after.tif.sha256").write_text(f"{hashlib.sha256(data).hexdigest()}  after.tif\n")
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def no_driver(folder):
+    path = folder / "scene.ecw"
+    path.write_bytes(b"\x65\x02\x01" + bytes(500))
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +70,7 @@ def resolve(options: DetectOptions, rgb: bool, reporter: Reporter) -> Choice:
 
 def _file(name: str) -> Path:
     path = Path(name)
-    if path.is_file():
+    if os.path.isfile(path):  # Path.is_file raises on names longer than names can be
         return path
     known = ["default", *METHODS, *SHIPPED]
     if path.suffix.lower() in MODEL_SUFFIXES or path.parent != Path("."):

@@ -14,10 +14,11 @@ from cdengine.events import Reporter
 from cdengine.inference import job as plan
 from cdengine.inference.assemble import Assembly, Totals
 from cdengine.inference.choose import Choice, build, resolve
-from cdengine.inference.detector import Detector
+from cdengine.inference.detector import Detector, channels
 from cdengine.inference.earlier import finished, read_result
 from cdengine.inference.journal import Journal, journal_folder
 from cdengine.inference.layers import LayerFormat
+from cdengine.inference.memory import require_memory
 from cdengine.inference.options import DEFAULT_TILE, DetectOptions
 from cdengine.inference.result import DetectionResult
 from cdengine.inference.run import Runner
@@ -80,6 +81,7 @@ def run_detect(before: str, after: str, output: str, options: DetectOptions, rep
                 align=options.align,
                 grid=options.grid,
                 allow_remote=options.allow_remote,
+                fill_damaged=options.on_corrupt == "nodata",
                 reporter=reporter,
             )
         )
@@ -131,13 +133,15 @@ class _Job:
         detector = build(self.choice, options, reporter)
         self._check_task(detector)
         workers = options.workers or min(4, os.cpu_count() or 1)
+        self._check_memory(detector, pair, workers)
         self._prepare(detector, pair, aoi, workers)
         threshold = detector.threshold if options.threshold == "auto" else options.threshold
         layers = self._layers(detector, threshold)
         tiling = self._tiling(detector, pair)
-        batch = getattr(detector, "batch", 1) if options.batch_size == "auto" else options.batch_size
+        batch = self._batch(detector)
         Runner(detector, pair, tiling, layers, batch=batch, workers=workers, aoi=aoi).run(self.journal, reporter)
         pair.check_unchanged()
+        damaged = self._damaged(pair)
         described = detector.describe()
         assembly = self._assembly(pair, tiling, layers, detector, threshold, described)
         totals, polygons = self._assemble(assembly)
@@ -146,6 +150,7 @@ class _Job:
         stats |= figures(totals, detector.classes, pair.overlap)
         if polygons is not None:
             stats["polygons"] = polygons.count
+        stats |= damaged
         rows, cols = pair.alignment.shift
         stats |= {"shift_rows_px": rows, "shift_cols_px": cols} if options.align == "register" else {}
         stats |= {name: value for name, value in described.items() if isinstance(value, (int, float))}
@@ -180,6 +185,28 @@ class _Job:
         if asked and not detector.classes:
             flags = ", ".join("--" + name.replace("_", "-") for name in asked)
             raise ModelTaskError(f"{self.choice.label} gives no classes: leave out {flags}, or name a semantic model")
+
+    def _check_memory(self, detector: Detector, pair: Pair, workers: int) -> None:
+        """Refuses now what the system would end later, without a word."""
+        threads = getattr(detector, "concurrency", workers)
+        tiling, layers, batch = self._tiling(detector, pair), self._layers(detector, 0.5), self._batch(detector)
+        require_memory(pair, tiling, layers, channels(detector), batch * (threads + 1))
+
+    def _batch(self, detector: Detector) -> int:
+        size = self.options.batch_size
+        return int(getattr(detector, "batch", 1)) if size == "auto" else size
+
+    def _damaged(self, pair: Pair) -> dict[str, int]:
+        """Tells of blocks that were filled with nodata because they could not be decoded."""
+        if self.options.on_corrupt == "error":
+            return {}
+        for name, blocks in pair.damaged.items():
+            first = blocks[0]
+            self.reporter.warning(
+                f"{name}: {len(blocks)} block(s) could not be decoded and became nodata, the first at rows {first.row}-"
+                f"{first.row_stop - 1}, columns {first.col}-{first.col_stop - 1}; get a fresh copy of the file"
+            )
+        return {"corrupt_blocks": sum(map(len, pair.damaged.values()))}
 
     def _prepare(self, detector: Detector, pair: Pair, aoi: Aoi | None, workers: int) -> None:
         """Statistics of the pair, taken from the journal when an interrupted run has gathered them already."""

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from cdengine.errors import DiskFullError, ResumeMismatchError
+from cdengine.raster.lock import hidden_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SCHEMA = 1
@@ -27,7 +28,7 @@ SCHEMA = 1
 
 def journal_folder(output: Path) -> Path:
     """Where the parts of the job that writes `output` lie."""
-    return output.parent / f".{output.name}.cdengine"
+    return output.with_name(hidden_name(output, ".cdengine"))
 
 
 class Journal:

@@ -15,6 +15,7 @@ ReferenceGrid = Literal["before", "after", "finer"]
 CHOICES: dict[str, tuple[str, ...]] = {
     "align": ("auto", "strict", "register"),
     "grid": ("before", "after", "finer"),
+    "on_corrupt": ("error", "nodata"),
     "probability_dtype": ("float32", "uint8"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "tta": ("none", "flip", "d4"),
@@ -42,6 +43,7 @@ class DetectOptions:
         bands_after: bands of AFTER.
         align: auto warps while reading; strict refuses different grids; register also removes a residual shift.
         grid: whose grid the outputs have.
+        on_corrupt: what to do with a block that cannot be decoded: stop, or fill it with nodata and go on.
         tile: pixels of a tile's side, a multiple of 32; None: the model's own.
         overlap: pixels that neighbouring tiles share; None: what the model needs.
         batch_size: tiles at a time; "auto" adapts to memory.
@@ -74,6 +76,7 @@ class DetectOptions:
     bands_after: str | None = None
     align: Align = "auto"
     grid: ReferenceGrid = "before"
+    on_corrupt: str = "error"
     tile: int | None = None
     overlap: int | None = None
     batch_size: int | Literal["auto"] = "auto"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from rasterio import DatasetReader
 from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from cdengine.errors import BandNumberError, BandsError, DtypeError
@@ -62,15 +63,22 @@ def tagged_alpha(dataset: DatasetReader) -> int | None:
 
 
 def _some_values(dataset: DatasetReader, number: int) -> Array:
-    """The values of three blocks of a band."""
+    """The values of three blocks of a band, without those of a local file that cannot be decoded.
+
+    Reading such a block is an error later on, or becomes nodata; here it tells nothing.
+    """
     height, width = (min(512, side) for side in dataset.block_shapes[number - 1])
-    found = []
+    found: list[Array] = []
     for share in (0.5, 0.1, 0.9):
         row = int((dataset.height - 1) * share) // height * height
         col = int((dataset.width - 1) * share) // width * width
         window = RasterioWindow(col, row, min(width, dataset.width - col), min(height, dataset.height - row))
-        found.append(dataset.read(number, window=window).ravel())
-    return np.concatenate(found)
+        try:
+            found.append(dataset.read(number, window=window).ravel())
+        except RasterioIOError:
+            if dataset.name.startswith("/vsi"):  # a connection that fails now may not fail later
+                raise
+    return np.concatenate(found) if found else np.empty(0, dataset.dtypes[number - 1])
 
 
 def select(dataset: DatasetReader, wanted: str | Sequence[int | str] | None, label: str) -> tuple[int, ...]:

@@ -60,6 +60,8 @@ class BlockReader:
         self._handles: list[DatasetReader] = []
         self._sequential = threading.Lock() if raster.driver in _SEQUENTIAL or raster.in_archive else None
         self.decoded = 0  # cells decoded so far: a test counts them
+        self.fill_damaged = False  # blocks that cannot be decoded become pixels without data
+        self.damaged: set[Window] = set()  # such blocks, as far as they were met
 
     @property
     def strip_rows(self) -> int:
@@ -187,6 +189,8 @@ class BlockReader:
             try:
                 return self._read(handle, window)
             except RasterioError as error:
+                if self.fill_damaged and not self._raster.remote:  # a lost connection is no damaged file
+                    return self._read_around_damage(handle, window)
                 raise self._failure(handle, window, error) from error
 
     def _read(self, handle: DatasetReader, window: Window) -> Pixels:
@@ -198,24 +202,38 @@ class BlockReader:
             raise CorruptBlockError(f"{self._raster.name}: read {pixels.shape[1:]} pixels where {window} was asked")
         return pixels, self._validity.of_pixels(pixels, alpha, mask)
 
-    def _failure(self, handle: DatasetReader, window: Window, error: Exception) -> CDEngineError:
-        """Names the first block of the window that fails on its own."""
-        reason = " ".join(str(error.__cause__ or error).split())
-        if self._raster.remote:
-            return RemoteError(f"{self._raster.name}: reading failed ({reason}); check the connection and run again")
+    def _read_around_damage(self, handle: DatasetReader, window: Window) -> Pixels:
+        """Block by block; those that cannot be decoded are not valid."""
+        pixels = np.zeros((len(self._bands), window.height, window.width), self._dtype)
+        valid = np.zeros((window.height, window.width), bool)
+        for block in self._blocks(window):
+            rows, cols = block.within(window).slices
+            try:
+                pixels[:, rows, cols], valid[rows, cols] = self._read(handle, block)
+            except RasterioError:
+                with self._lock:
+                    self.damaged.add(block)
+        return pixels, valid
+
+    def _blocks(self, window: Window) -> Iterator[Window]:
+        """The file's blocks as far as they lie in a window."""
         rows, cols = self._raster.block_shape
-        bad = window
         for row in range(window.row - window.row % rows, window.row_stop, rows):
             for col in range(window.col - window.col % cols, window.col_stop, cols):
-                block = Window(row, col, rows, cols).intersect(window)
-                try:
-                    self._read(handle, block)
-                except RasterioIOError:
-                    bad = block
-                    break
-            else:
-                continue
-            break
+                yield Window(row, col, rows, cols).intersect(window)
+
+    def _failure(self, handle: DatasetReader, window: Window, error: Exception) -> CDEngineError:
+        """Names the first block of the window that fails on its own."""
+        reason = self._raster.path.clean(str(error.__cause__ or error))
+        if self._raster.remote:
+            return RemoteError(f"{self._raster.name}: reading failed ({reason}); check the connection and run again")
+        bad = window
+        for block in self._blocks(window):
+            try:
+                self._read(handle, block)
+            except RasterioIOError:
+                bad = block
+                break
         return CorruptBlockError(
             f"{self._raster.name}: rows {bad.row}-{bad.row_stop - 1}, columns {bad.col}-{bad.col_stop - 1} cannot be "
             f"decoded ({reason}); get a fresh copy of the file"

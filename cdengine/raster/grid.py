@@ -60,6 +60,15 @@ class Window:
             yield Window(start, self.col, stop - start, self.width)
             start = stop
 
+    def tiles(self, rows: int, cols: int) -> Iterator[Window]:
+        """Rectangles of at most `rows` x `cols` pixels, borders on multiples of these of the grid, row by row."""
+        for strip in self.split(rows):
+            start = strip.col
+            while start < strip.col_stop:
+                stop = min(strip.col_stop, (start // cols + 1) * cols)
+                yield Window(strip.row, start, strip.height, stop - start)
+                start = stop
+
 
 @dataclass(frozen=True)
 class Grid:

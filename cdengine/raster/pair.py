@@ -94,7 +94,7 @@ class Date:
     def __init__(self, role: str, raster: Raster, wanted: Bands) -> None:
         self.role, self.raster = role, raster
         label = f"{role.upper()} ({raster.name})"
-        with raster.opened() as dataset:
+        with raster.opened() as dataset, raster.reading(role):
             bands = select(dataset, wanted, label)
             names = tuple(dataset.descriptions[band - 1] or "" for band in bands)
             dtype = np.result_type(*(dataset.dtypes[band - 1] for band in bands))
@@ -149,7 +149,7 @@ class Date:
     def tasks(self, window: Window, pixels: Array, valid: Array) -> list[Callable[[], None]]:
         """Independent pieces of work that together fill `pixels` (C, h, w) and `valid` (h, w) with a window."""
         if self.offset is None:
-            pieces = _tiles(window)
+            pieces = list(window.tiles(TILE_ROWS, TILE_COLS))
         else:
             source = self.needed(window)
             pieces = []
@@ -167,17 +167,6 @@ class Date:
             return
         moved = Resampling(self.mapping, piece, self.reader.window)
         target[...], mask[...] = moved.run(*self.reader.read(moved.part))
-
-
-def _tiles(window: Window) -> list[Window]:
-    tiles = []
-    for strip in window.split(TILE_ROWS):
-        start = strip.col
-        while start < strip.col_stop:
-            stop = min(strip.col_stop, (start // TILE_COLS + 1) * TILE_COLS)
-            tiles.append(Window(strip.row, start, strip.height, stop - start))
-            start = stop
-    return tiles
 
 
 class Pair:
@@ -228,6 +217,7 @@ class Pair:
         window: Window | None = None,
         shift: tuple[float, float] = (0.0, 0.0),
         allow_remote: bool = False,
+        fill_damaged: bool = False,
         reporter: Reporter | None = None,
     ) -> Pair:
         """Opens two rasters as one source.
@@ -244,6 +234,7 @@ class Pair:
             shift: (rows, cols) in pixels of the common grid by which AFTER's content lies too far down and to the
                 right; it is removed in reading.
             allow_remote: a local VRT may name remote sources.
+            fill_damaged: what cannot be decoded is not valid, instead of an error; see `damaged`.
             reporter: takes notes and warnings, and stops reading when the job is cancelled.
 
         Raises:
@@ -253,6 +244,7 @@ class Pair:
         reporter = reporter or Reporter()
         first = Date("before", inspect(before, "before", allow_remote=allow_remote, reporter=reporter), bands_before)
         second = Date("after", inspect(after, "after", allow_remote=allow_remote, reporter=reporter), bands_after)
+        first.reader.fill_damaged = second.reader.fill_damaged = fill_damaged
         grids = first.raster.grid, second.raster.grid
         notes = [geometry.check_crs_presence(*grids)]
         if align == "strict":
@@ -290,6 +282,12 @@ class Pair:
     def grids(self) -> tuple[Grid, Grid]:
         """The grids that BEFORE and AFTER have on disk."""
         return self._before.raster.grid, self._after.raster.grid
+
+    @property
+    def damaged(self) -> dict[str, list[Window]]:
+        """Blocks met so far that could not be decoded and were filled, by the raster they belong to."""
+        found = {date.raster.name: date.reader.damaged for date in (self._before, self._after)}
+        return {name: sorted(blocks) for name, blocks in found.items() if blocks}
 
     def limit(self, window: Window) -> None:
         """Narrows what is read to a part of the grid.

@@ -37,6 +37,12 @@ class SourcePath:
     container: Path | None
     member: str = ""
 
+    def clean(self, text: str) -> str:
+        """A message of GDAL about this source, without secrets; GDAL names a source whole or by its last part."""
+        for whole, shown in ((self.gdal, self.shown), (self.gdal.split("/")[-1], self.shown.split("/")[-1])):
+            text = text.replace(whole, shown)
+        return redact(text)
+
 
 def display_uri(path: str | os.PathLike[str]) -> str:
     """The path as it may be shown: user names, passwords, query strings and fragments of URLs are left out."""

@@ -36,7 +36,7 @@ from cdengine.errors import (
 from cdengine.events import Reporter
 from cdengine.raster import intact, vrt
 from cdengine.raster.grid import Grid
-from cdengine.raster.paths import SourcePath, display_uri, parse, redact
+from cdengine.raster.paths import SourcePath, display_uri, parse
 
 __all__ = ["Raster", "display_uri", "fingerprint", "gdal_env", "inspect", "members", "open_raster"]
 
@@ -130,6 +130,14 @@ class Raster:
         with gdal_env(remote=self.remote), self.open() as dataset:
             yield dataset
 
+    @contextmanager
+    def reading(self, role: str) -> Iterator[None]:
+        """Within the block, an error of GDAL becomes an error about this raster."""
+        try:
+            yield
+        except RasterioError as error:
+            raise _why_not(self.path, role.upper(), self.path.clean(str(error.__cause__ or error))) from error
+
 
 def open_raster(
     path: str | os.PathLike[str], role: str = "before", *, allow_remote: bool = False, reporter: Reporter | None = None
@@ -184,7 +192,8 @@ def members(path: str | os.PathLike[str]) -> tuple[Path, ...]:
         parts += vrt.sources(source, "input", allow_remote=True)
     files = [part.container for part in parts if part.container is not None]
     masks = [file.with_name(file.name + ".msk") for file in files]
-    return tuple(dict.fromkeys(files + [mask for mask in masks if mask.is_file()]))
+    # os.path: Path.is_file raises where the name with its suffix is longer than names can be
+    return tuple(dict.fromkeys(files + [mask for mask in masks if os.path.isfile(mask)]))
 
 
 def fingerprint(path: str | os.PathLike[str]) -> tuple[tuple[str, int, int], ...]:
@@ -233,7 +242,7 @@ def _open_first(source: SourcePath, label: str) -> DatasetReader:
     try:
         return _handle(source.gdal, False)
     except RasterioError as error:
-        raise _why_not(source, label, redact(str(error).replace(source.gdal, source.shown))) from error
+        raise _why_not(source, label, source.clean(str(error))) from error
 
 
 def _why_not(source: SourcePath, label: str, reason: str) -> InputError:

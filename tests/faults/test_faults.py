@@ -4,58 +4,13 @@ Rows are those of the design's matrix; "clean" means no output under its final n
 temporaries. Fault cases run in this process, through the same functions as the command line.
 """
 
-import argparse
-import time
-
 import fault_makers as makers
 import numpy as np
 import pytest
 import rasterio
+from fault_runs import change, detect, fails, warned
 from pairs import make_pair, write_raster
-
-from cdengine.cli import detect as command
-from cdengine.errors import CDEngineError
-from cdengine.events import CollectSink, Reporter
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """before.tif and after.tif of three bands, and a place for outputs."""
-    make_pair(tmp_path, size=makers.SIZE, bands=3, change=(40, 40, 20, 20))
-    (tmp_path / "out").mkdir()
-    return tmp_path
-
-
-def detect(folder, before=None, after=None, *more, model="cva"):
-    """Runs the command; returns its result and events."""
-    parser = argparse.ArgumentParser()
-    command.configure(parser)
-    argv = [before or folder / "before.tif", after or folder / "after.tif", "--output", folder / "out" / "c.tif"]
-    args = parser.parse_args([str(item) for item in [*argv, "--model", model, *more]])
-    sink = CollectSink()
-    reporter = Reporter(sink)
-    try:
-        return command.run(args, reporter), sink.events
-    finally:
-        reporter.close()
-
-
-def fails(folder, slug, exit_code, *arguments, says=(), **options):
-    """Asserts a clean failure."""
-    old = folder / "out" / "old.tif"
-    old.write_bytes(b"good")
-    began = time.monotonic()
-    with pytest.raises(CDEngineError) as caught:
-        detect(folder, *arguments, **options)
-    assert (caught.value.slug, caught.value.exit_code) == (slug, exit_code), str(caught.value)
-    message = str(caught.value)
-    assert "\n" not in message.strip()
-    for word in (says,) if isinstance(says, str) else says:
-        assert word in message, message
-    assert [path.name for path in (folder / "out").iterdir()] == ["old.tif"]
-    assert not (folder / "pwned").exists()
-    return time.monotonic() - began
-
+from rasterio.transform import from_origin
 
 OPENING = {
     "1 missing": (makers.missing, "not-found", "gone.tif"),
@@ -64,6 +19,8 @@ OPENING = {
     "3 text": (makers.text, "not-a-raster", "text.tif"),
     "4 truncated": (makers.truncated, "corrupt", "truncated"),
     "5 ten bytes short": (makers.ten_bytes_short, "corrupt", "short.tif"),
+    "7 sidecar": (makers.altered_behind_its_checksum, "checksum", "sha256"),
+    "9 no driver": (makers.no_driver, "driver", "ECW"),
     "10 subdatasets": (makers.subdatasets, "subdatasets", "two"),
     "12 inline VRT": (makers.inline_vrt, "path", ""),
     "13 VRT source missing": (makers.vrt_without_source, "vrt-source", "not_there.tif"),
@@ -99,6 +56,21 @@ def test_input_that_cannot_be_used(folder, case):
 def test_row_6_one_bad_block(folder):
     path = makers.bad_block(folder)
     fails(folder, "corrupt-block", 3, path, path, says=["block.tif", "row"])
+
+
+def test_row_6_bad_block_as_nodata(folder):
+    path = makers.bad_block(folder)
+    good = path.with_name("good.tif")
+    for other in (None, "moved"):  # read as it lies, and resampled
+        if other:
+            write_raster(good, makers.pixels(folder, "good.tif"), transform=from_origin(499_997, 5_300_004, 10, 10))
+        arguments = ("--on-corrupt", "nodata", "--overwrite", "--report", folder / "out" / "r.html")
+        result, events = detect(folder, good, path, *arguments)
+        assert warned(events, "block.tif", "1 block(s)", "rows 256-383, columns 256-383")
+        assert result.stats["corrupt_blocks"] == 1
+        hole = change(folder) == 255
+        assert hole[260:380, 260:380].all()
+        assert hole[5:250].sum() == hole[:, 5:250][5:-5].sum() == hole[390:-5].sum() == 0
 
 
 @pytest.mark.skipif(makers.running_as_root(), reason="root may read every file")
