@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioIOError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
@@ -22,6 +25,7 @@ from cdengine.raster.paths import parse
 Array = np.ndarray[Any, np.dtype[Any]]
 # Blocks that may be decoded for one picture where a raster has no overviews: some seconds of work.
 BLOCK_BUDGET = 1600
+PATCH_ROWS = 16  # of a picture that go missing with a block that cannot be decoded
 DETAIL_PX = 4096
 SENTINEL = {"b04": 0, "b03": 1, "b02": 2, "b4": 0, "b3": 1, "b2": 2}
 COLOURS = {"red": 0, "green": 1, "blue": 2, "r": 0, "g": 1, "b": 2}
@@ -129,16 +133,37 @@ def _read(path: str | os.PathLike[str], label: str, frame: Frame) -> Preview:
 
 
 def _decimated(dataset: Any, bands: list[int], frame: Frame) -> tuple[Array, Array]:  # noqa: ANN401
-    part = frame.window
-    window = RasterioWindow(part.col, part.row, part.width, part.height)
-    shape = (frame.height, frame.width)
+    part, step = frame.window, frame.window.height / frame.height
     boundless = {"boundless": True} if dataset.shape != (frame.grid.height, frame.grid.width) else {}
-    values = dataset.read(bands, window=window, out_shape=(len(bands), *shape), resampling=Resampling.nearest,
-                          out_dtype="float32", **boundless)  # fmt: skip
-    if _shadowed(dataset):
-        return values, (values != dataset.nodata).all(axis=0)
-    masks = dataset.read_masks(bands, window=window, out_shape=(len(bands), *shape), **boundless)
-    return values, (masks > 0).all(axis=0)
+
+    def read(first: int, stop: int) -> tuple[Array, Array]:
+        height = part.height if stop - first == frame.height else (stop - first) * step
+        window = RasterioWindow(part.col, part.row + first * step, part.width, height)
+        where = {"window": window, "out_shape": (len(bands), stop - first, frame.width), **boundless}
+        values = dataset.read(bands, resampling=Resampling.nearest, out_dtype="float32", **where)
+        if _shadowed(dataset):
+            return values, (values != dataset.nodata).all(axis=0)
+        return values, (dataset.read_masks(bands, **where) > 0).all(axis=0)
+
+    return _around_damage(read, len(bands), frame)
+
+
+def _around_damage(read: Callable[[int, int], tuple[Array, Array]], bands: int, frame: Frame) -> tuple[Array, Array]:
+    """All rows of a picture at once; where a block cannot be decoded, a few at a time, and without those that fail."""
+    try:
+        return read(0, frame.height)
+    except RasterioIOError as error:
+        failure = error
+    values, mask = np.zeros((bands, frame.height, frame.width), np.float32), np.zeros((frame.height, frame.width), bool)
+    good = 0
+    for first in range(0, frame.height, PATCH_ROWS):
+        rows = slice(first, min(first + PATCH_ROWS, frame.height))
+        with suppress(RasterioIOError):
+            values[:, rows], mask[rows] = read(rows.start, rows.stop)
+            good += 1
+    if not good:
+        raise failure
+    return values, mask
 
 
 def _shadowed(dataset: Any) -> bool:  # noqa: ANN401
@@ -159,11 +184,15 @@ def _warped(dataset: Any, bands: list[int], frame: Frame) -> tuple[Array, Array]
         resampling=Resampling.nearest,
         add_alpha=not has_alpha and dataset.nodata is None,
     ) as vrt:
-        values = vrt.read(bands, out_dtype="float32")
-        if _shadowed(vrt):
-            return values, (values != dataset.nodata).all(axis=0)
-        mask = (vrt.read_masks(bands) > 0).all(axis=0)
-    return values, mask
+
+        def read(first: int, stop: int) -> tuple[Array, Array]:
+            window = RasterioWindow(0, first, small.width, stop - first)
+            values = vrt.read(bands, window=window, out_dtype="float32")
+            if _shadowed(vrt):
+                return values, (values != dataset.nodata).all(axis=0)
+            return values, (vrt.read_masks(bands, window=window) > 0).all(axis=0)
+
+        return _around_damage(read, len(bands), frame)
 
 
 def read_layer(path: str | os.PathLike[str], frame: Frame, *, peak: bool = False) -> Array:
