@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,10 @@ class Ensemble:
         name: the members' names joined by "+".
         classes: of every member.
         margin: the largest of the members'.
-        tile: the largest that a member prefers; None where none does.
+        tile: the largest that a member prefers; not there where none prefers any.
     """
+
+    tile: int
 
     def __init__(self, members: Sequence[Detector]) -> None:
         """Takes at least one member.
@@ -42,15 +44,15 @@ class Ensemble:
         self.name = "+".join(member.name for member in members)
         self.classes = first.classes
         self.margin = max(member.margin for member in members)
-        self.tile: int | None = max((getattr(member, "tile", None) or 0 for member in members), default=0) or None
-        self._adopt("batch", "concurrency")
+        self._adopt(max, "tile")
+        self._adopt(min, "batch", "concurrency")
 
-    def _adopt(self, *names: str) -> None:
-        """The least of what members say; not set where none says anything, so that the runner's default holds."""
+    def _adopt(self, chosen: Callable[[list[int]], int], *names: str) -> None:
+        """One of what members say; not set where none says anything, so that the runner's default holds."""
         for name in names:
-            values = [value for member in self._members if (value := getattr(member, name, None)) is not None]
+            values = [int(getattr(member, name)) for member in self._members if hasattr(member, name)]
             if values:
-                setattr(self, name, min(values))
+                setattr(self, name, chosen(values))
 
     @property
     def threshold(self) -> float:
@@ -61,7 +63,7 @@ class Ensemble:
         """Prepares every member in turn."""
         for member in self._members:
             member.prepare(source, reporter)
-        self._adopt("batch", "concurrency")  # a network knows its batch only now
+        self._adopt(min, "batch", "concurrency")  # a network knows its batch only now
 
     def predict(self, before: Array, after: Array, valid: Array) -> Array:
         """Mean of the members' probabilities; shapes as in `Detector.predict`."""

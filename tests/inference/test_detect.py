@@ -297,3 +297,12 @@ def test_classes_and_transitions_of_a_semantic_detector(tmp_path, monkeypatch):
     figures = [value for name, value in result.stats.items() if name.startswith("transition_m2")]
     assert sum(figures) == pytest.approx(result.stats["changed_area_m2"])
     assert "middle" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "options", [{"ensemble": ["cva", "sfa"]}, {"model": "cva", "ensemble": ["irmad"], "tta": "flip"}]
+)
+def test_an_ensemble_of_methods_needs_no_model(tmp_path, options):
+    result, truth = run(tmp_path, **{"model": "default", **options})
+    change = read(result.outputs["change"])
+    assert (change[truth == 1] == 1).mean() > 0.5
