@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cdengine.errors import UsageError
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 PHASE = 32  # tiles start at multiples of this, so that networks with strides up to 32 see one phase everywhere
@@ -115,7 +117,16 @@ class Tiling:
 
     @classmethod
     def of(cls, height: int, width: int, tile: int, overlap: int, margin: int) -> Tiling:
-        """Tiles of at most `tile` × `tile` pixels over `height` × `width`."""
+        """Tiles of at most `tile` × `tile` pixels over `height` × `width`.
+
+        Raises:
+            UsageError: tiles so small that neighbours cannot share what they have to.
+        """
+        if overlap >= tile:
+            raise UsageError(f"--overlap {overlap}: less than the tile's {tile} pixels")
+        least = round_up(2 * margin) + PHASE
+        if tile < least and max(height, width) > tile:
+            raise UsageError(f"--tile {tile}: {least} or more, as neighbours have to share {2 * margin} pixels")
         return cls(Axis(height, tile, overlap, margin), Axis(width, tile, overlap, margin))
 
     @property

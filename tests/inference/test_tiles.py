@@ -1,10 +1,12 @@
 """Tiles cover every pixel, never fade at the window's border, and never start off the phase."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdengine.inference.tiles import PHASE, Axis
+from cdengine.errors import UsageError
+from cdengine.inference.tiles import PHASE, Axis, Tiling
 
 axes = st.builds(
     Axis,
@@ -56,3 +58,12 @@ def test_resume_starts_where_carried_rows_begin(axis, index):
     first = axis.first_needed(index)
     assert first <= index
     assert all(axis.starts[i] + axis.size <= axis.starts[index] for i in range(first))
+
+
+def test_tiles_too_small_for_the_margin_are_refused_not_joined_badly():
+    assert Tiling.of(500, 500, 64, 8, 4).rows.starts[1] == 32
+    with pytest.raises(UsageError, match="--tile 32: 64 or more"):
+        Tiling.of(500, 500, 32, 8, 4)
+    assert Tiling.of(20, 30, 32, 8, 4).rows.starts == (0,)  # one tile has no neighbours
+    with pytest.raises(UsageError, match="--overlap 96"):
+        Tiling.of(500, 500, 96, 96, 0)
