@@ -205,6 +205,7 @@ class Reporter:
         self._sink: Sink = sink or NullSink()
         self._lock = threading.Lock()
         self._stages: list[Stage] = []
+        self._ticking = threading.Lock()
         self._ticker: threading.Thread | None = None
         self._stop = threading.Event()
 
@@ -242,11 +243,12 @@ class Reporter:
         """
         self.check()
         stage = Stage(self, name, total, unit, done)
-        self._stages.append(stage)
         self.emit(stage.event())
-        if self._ticker is None:
-            self._ticker = threading.Thread(target=self._tick, name="cdengine-heartbeat", daemon=True)
-            self._ticker.start()
+        with self._ticking:
+            self._stages.append(stage)
+            if self._ticker is None:
+                self._ticker = threading.Thread(target=self._tick, name="cdengine-heartbeat", daemon=True)
+                self._ticker.start()
         try:
             yield stage
             self.emit(stage.event())
@@ -266,8 +268,12 @@ class Reporter:
 
     def _tick(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
-            current = self._stages[-1:]
-            if current and not self.cancellation.cancelled:
+            with self._ticking:
+                current = self._stages[-1:]
+                if not current:  # callers in Python do not close their reporter: no thread may stay behind
+                    self._ticker = None
+                    return
+            if not self.cancellation.cancelled:
                 self.emit(current[0].event())
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 import time
 
 import pytest
@@ -79,3 +80,17 @@ def test_cleanups_run_newest_first_and_survive_each_other():
         cancellation.run_cleanups()
     cancellation.run_cleanups()
     assert seen == ["fails", "old"]
+
+
+def test_no_thread_stays_behind_a_job_whose_reporter_nobody_closes():
+    reporter = Reporter(CollectSink())
+    for _ in range(2):
+        with reporter.stage("detect", 1, "px"):
+            assert [thread.name for thread in threading.enumerate()].count("cdengine-heartbeat") >= 1
+    beating = [thread for thread in threading.enumerate() if thread is reporter._ticker]
+    for thread in beating:
+        thread.join(3)
+    assert reporter._ticker is None
+    with reporter.stage("again", 1, "px"):
+        assert reporter._ticker is not None and reporter._ticker.is_alive()
+    reporter.close()
