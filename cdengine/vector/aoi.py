@@ -6,6 +6,7 @@ import os
 import re
 import threading
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,8 @@ def load_aoi(path: str | os.PathLike[str], layer: str | None = None) -> Aoi:
     named = re.search(r"(?:^|\|)layername=([^|]+)", rest)
     layer = layer or (named[1] if named else None)
     _check(file)
-    with plain_for_reading(Path(file)) as plain:
+    # Path would fold the slashes of /vsizip//absolute/path.
+    with nullcontext(file) if file.startswith("/vsi") else plain_for_reading(Path(file)) as plain:
         geometry, crs, driver = _read(file, str(plain), layer)
     geometry = shapely.force_2d(geometry[~(shapely.is_missing(geometry) | shapely.is_empty(geometry))])
     if not len(geometry):
@@ -190,6 +192,8 @@ def _check(file: str) -> None:
         raise NotFoundInputError(f"AOI {file} does not exist; check the path") from error
     except PermissionError as error:
         raise PermissionInputError(f"AOI {file}: no permission to read it; ask its owner or copy it") from error
+    except OSError as error:  # a name too long, a drive that went away
+        raise NotFoundInputError(f"AOI {file} cannot be opened ({error.strerror}); check the path") from error
 
 
 def _read(file: str, plain: str, layer: str | None) -> tuple[Array, Any, str]:

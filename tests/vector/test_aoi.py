@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+import zipfile
 from pathlib import Path
 
 import geopandas
@@ -173,3 +174,15 @@ def test_a_million_vertices(tmp_path: Path) -> None:
         aoi.mask(grid, part)
     assert time.perf_counter() - began < 30
     assert aoi.mask(grid, grid.window).sum() * 100 == pytest.approx(star.area, rel=1e-3)
+
+
+def test_inside_an_archive(tmp_path: Path, utm: Grid) -> None:
+    file = save(tmp_path / "aoi.geojson", shapely.box(*utm.bounds), crs=4326 if utm.crs is None else 32633)
+    with zipfile.ZipFile(tmp_path / "aoi.zip", "w") as archive:
+        archive.write(file, "aoi.geojson")
+    assert load_aoi(f"/vsizip/{tmp_path}/aoi.zip/aoi.geojson").on(utm, utm.window) == utm.window
+
+
+def test_a_name_longer_than_names_can_be(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundInputError, match="check the path"):
+        load_aoi(tmp_path / ("x" * 300 + ".gpkg"))
