@@ -82,6 +82,8 @@ def vectorize(
     check_suffix(Path(output))
     if values is not None and not len(values):
         raise UsageError("--values is empty: name at least one value, or leave it out for all but 0 and nodata")
+    if values is not None and max(map(abs, values)) >= 2**63:
+        raise UsageError("--values: a number is too large for any raster")
     source = inspect(raster, "raster", reporter=reporter)
     chance = None if probability is None else inspect(probability, "probability", reporter=reporter)
     if chance is not None and not source.grid.same_pixels(chance.grid):

@@ -128,6 +128,8 @@ def test_bad_requests_touch_nothing(tmp_path: Path) -> None:
         vectorize(raster, tmp_path / "a.shp")
     with pytest.raises(UsageError):
         vectorize(raster, tmp_path / "a.gpkg", values=[])
+    with pytest.raises(UsageError, match="too large"):
+        vectorize(raster, tmp_path / "a.gpkg", values=[1, 10**30])
     with pytest.raises(NotFoundInputError):
         vectorize(tmp_path / "none.tif", tmp_path / "a.gpkg")
     with pytest.raises(OutputFolderError):
