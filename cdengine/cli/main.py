@@ -38,6 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "render a small scene pair, detect its changes and show the result"),
 }
 
+WORDS_S = 0.2  # for the last event and line of a run that is ended by force
+
 
 class Parser(argparse.ArgumentParser):
     """Reports a wrong option as one line that names it, without the usage block."""
@@ -60,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
+        _check_text(arguments)
         if not arguments or arguments[0].startswith("-"):
             return _overview(arguments)
         module, parser = _command(arguments[0])
@@ -71,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry() -> NoReturn:
     """Console entry point."""
+    _open_standard_streams()
     if "--debug" not in sys.argv:
         _keep_stderr_to_ourselves()
     code = main()
@@ -80,6 +84,17 @@ def entry() -> NoReturn:
         sys.stderr.flush()
     # Not sys.exit: threads inside GDAL or torch, and a broken stdout, must not delay or change the exit code.
     os._exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Where stdout or stderr is closed (`>&-`, a service), prints go nowhere; no data file may get its number."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False))
 
 
 def _keep_stderr_to_ourselves() -> None:
@@ -93,6 +108,14 @@ def _keep_stderr_to_ourselves() -> None:
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     sys.stderr = own
+
+
+def _check_text(arguments: list[str]) -> None:
+    """Refuses file names whose bytes are no text: GDAL takes names as UTF-8 only."""
+    for argument in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            shown = argument.encode("utf-8", "backslashreplace").decode()
+            raise UsageError(f"{shown}: this name is not valid UTF-8: rename the file, or link to it by another name")
 
 
 def _overview(arguments: list[str]) -> int:
@@ -144,7 +167,8 @@ def _run(command: str, module: ModuleType, args: argparse.Namespace) -> int:
     if args.progress == "json":
         # Native libraries print to file descriptor 1: from here on that is stderr, and events have their own copy.
         sys.stdout.flush()
-        stream = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+        # Names of bytes that are no UTF-8 (a driver may tell of some) have lone surrogates; escaped they are JSON too.
+        stream = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
         os.dup2(2, 1)
     cancellation = Cancellation()
     reporter = Reporter(_sink(args.progress, stream), cancellation)
@@ -219,5 +243,9 @@ def _give_up(reporter: Reporter, last_words: threading.Lock) -> None:
     if not last_words.acquire(blocking=False):
         return  # the run has just ended by itself
     reporter.cancellation.run_cleanups()
-    _fail(Cancelled("cancelled; nothing was written under the output's name"), False, reporter)
+    # In a thread: where nobody reads our output any more, saying it may block for ever.
+    error = Cancelled("cancelled; nothing was written under the output's name")
+    words = threading.Thread(target=_fail, args=(error, False, reporter), daemon=True)
+    words.start()
+    words.join(WORDS_S)
     os._exit(Cancelled.exit_code)

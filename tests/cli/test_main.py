@@ -62,3 +62,17 @@ def test_a_closed_pipe_is_no_error():
     line = f"{sys.executable} -m cdengine detect --help | head -1; exit ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert result.returncode == 0 and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-"])
+@pytest.mark.parametrize("progress", ["json", "none"])
+def test_closed_standard_streams_do_not_matter(closed, progress):
+    line = f"{sys.executable} -m cdengine models --progress {progress} {closed}"
+    assert subprocess.run(["bash", "-c", line], capture_output=True).returncode == 0
+
+
+def test_a_name_that_is_no_text_is_said_with_its_bytes():
+    result = subprocess.run(
+        [sys.executable, "-m", "cdengine", "models", b"caf\xe9.safetensors"], capture_output=True, text=True
+    )
+    assert result.returncode == 2 and r"caf\udce9.safetensors: this name is not valid UTF-8" in result.stderr
