@@ -170,6 +170,7 @@ def _corner_tiles(before: str, after: str, side: int, count: int) -> tuple[Any, 
     from cdengine.raster.pair import Pair
 
     with Pair.open(before, after) as pair:
+        side = min(side, pair.grid.width)
         across, down = pair.grid.width // side, pair.grid.height // side
         places = [divmod(index % (across * down), across) for index in range(count)]
         blocks = [pair.read(Window(row * side, col * side, side, side)) for row, col in places]
