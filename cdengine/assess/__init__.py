@@ -1,1 +1,1 @@
-"""."""
+"""Results shown: the quick-look picture and the HTML report."""

@@ -1,1 +1,1 @@
-"""."""
+"""Training-free detectors: statistics of change, their automatic thresholds, and probabilities from them."""
