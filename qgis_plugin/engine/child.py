@@ -16,10 +16,11 @@ from typing import IO, Callable, Deque, Dict, List, Optional, Sequence
 WINDOWS = sys.platform == "win32"
 LINE_LIMIT = 1 << 20  # a longer line is no event; what is beyond is dropped instead of filling memory
 TAIL_LINES = 200
-# From the cancel on: end of its standard input, then SIGTERM, then SIGKILL. Together they stay below 2 s.
-GRACE_S = 1.1
-TERMINATE_S = 0.5
-KILL_S = 0.3
+# From the cancel on: end of its standard input, then SIGTERM, then SIGKILL. Together they stay below 2 s. An engine that
+# hangs ends itself 1.3 s after its input ended, its temporary files removed: it must not be killed before.
+GRACE_S = 1.5
+TERMINATE_S = 0.1
+KILL_S = 0.1
 
 
 class StartFailed(OSError):
@@ -70,7 +71,7 @@ class Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop(grace=0.0)
+        self.stop(grace=0.5)
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None and not any(reader.is_alive() for reader in self._readers):
                 stream.close()
