@@ -23,6 +23,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 # A straight edge of the CRS is a curve on the ground. Edges are cut to 1/64 of the polygon's size (but not below
 # 500 m), which keeps areas within 0.01 % up to continents, at 85° N as well.
 _PIECES = 64
+# A pixel shares its edges with its neighbours, so what its curves add to one they take from the next.
+_PIXEL_PIECES = 8
 _SHORTEST_M = 500.0
 _METRES_PER_DEGREE = 111_195.0
 _BATCH = 20_000
@@ -64,11 +66,12 @@ class Ellipsoid:
         lon, lat = self._to_lonlat.transform(x, y)
         return np.degrees(np.asarray(lon) * self._radians), np.degrees(np.asarray(lat) * self._radians)
 
-    def areas(self, geometries: Array) -> Array:
+    def areas(self, geometries: Array, pieces: int = _PIECES) -> Array:
         """Areas of polygons or multipolygons in the CRS's coordinates.
 
         Args:
             geometries: (n,) object array.
+            pieces: edges are cut to this part of a polygon's size.
 
         Returns:
             (n,) float64, m²; NaN where a vertex has no place on earth.
@@ -77,12 +80,23 @@ class Ellipsoid:
         for start in range(0, len(geometries), _BATCH):
             parts, index = shapely.get_parts(geometries[start : start + _BATCH], return_index=True)
             if len(parts):
-                np.add.at(result, index + start, self._parts(parts))
+                np.add.at(result, index + start, self._parts(parts, pieces))
         return result
 
     def pixel_areas(self, grid: Grid, rows: Array, cols: Array) -> Array:
         """Areas in m² of single pixels, given by row and column."""
-        return self.areas(_quads(grid, rows, cols, 1, 1))
+        t = grid.transform
+        if not (self._is_geographic and t.b == 0 and t.d == 0):
+            return self.areas(_quads(grid, rows, cols, 1, 1), _PIXEL_PIECES)
+        # Between meridians and parallels the area is exact, and the same along a row.
+        each, at = np.unique(rows, return_inverse=True)
+        sines = []
+        for edge in (each, each + 1):
+            _, lat = self.lonlat(np.full(len(each), t.c), t.f + t.e * edge)
+            with np.errstate(invalid="ignore"):  # infinite beyond the poles: NaN areas, as of polygons
+                sines.append(self._q(np.sin(np.radians(lat))) / self._polar_q)
+        area = np.abs((sines[1] - sines[0]) * t.a * self._radians) * self._radius2
+        return np.asarray(area[at])
 
     def pixel_sizes(self, grid: Grid, rows: Array, cols: Array) -> tuple[Array, Array]:
         """Ground lengths in metres of one step along the column axis and along the row axis at pixel positions."""
@@ -101,12 +115,12 @@ class Ellipsoid:
         e = np.sqrt(e2)
         return np.asarray((1 - e2) * (sine / (1 - e2 * sine**2) + np.arctanh(e * sine) / e))
 
-    def _parts(self, parts: Array) -> Array:
-        """Areas of simple polygons."""
+    def _parts(self, parts: Array, pieces: int) -> Array:
+        """Areas of simple polygons, edges cut to `pieces` of their size."""
         bounds = shapely.bounds(parts)
         extent = np.hypot(bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1])
         long = np.flatnonzero(extent > self._shortest)
-        parts[long] = shapely.segmentize(parts[long], np.maximum(extent[long] / _PIECES, self._shortest))
+        parts[long] = shapely.segmentize(parts[long], np.maximum(extent[long] / pieces, self._shortest))
         rings, part = shapely.get_rings(parts, return_index=True)
         coordinates, ring = shapely.get_coordinates(rings, return_index=True)
         lon, lat = self.lonlat(coordinates[:, 0], coordinates[:, 1])

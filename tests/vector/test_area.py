@@ -135,6 +135,23 @@ def test_pixel_areas_add_up_to_the_polygons_area(crs: str, transform: Affine, rn
     assert area.total(part, mask[part.slices]) == pytest.approx(whole, rel=1e-3)
 
 
+def test_pixels_of_half_a_degree_cover_the_earth() -> None:
+    grid = Grid(CRS.from_epsg(4326), Affine(0.5, 0, -180, 0, -0.5, 90), 720, 360)
+    whole = PixelArea(grid).total(grid.window, np.ones((360, 720), bool))
+    assert whole == pytest.approx(510_065_621_724_088, rel=1e-12)  # WGS 84's surface
+
+
+def test_large_pixels_seen_from_a_satellite() -> None:
+    crs = CRS.from_string("+proj=geos +lon_0=-75 +h=35786023 +ellps=GRS80 +sweep=x +units=m")
+    grid = Grid(crs, Affine(100_000, 0, -3e6, 0, -100_000, 3e6), 60, 60)
+    rows, cols = (a.ravel() for a in np.indices((60, 60)))
+    x, y = -3e6 + 1e5 * cols, 3e6 - 1e5 * rows
+    finely_cut = areas_m2(np.asarray(shapely.box(x, y - 1e5, x + 1e5, y)), crs)
+    assert finely_cut is not None
+    whole = PixelArea(grid).total(grid.window, np.ones((60, 60), bool))
+    assert whole == pytest.approx(float(finely_cut.sum()), rel=1e-4)
+
+
 def test_nothing_selected_is_zero() -> None:
     grid = Grid(CRS.from_epsg(32633), Affine(10, 0, 4e5, 0, -10, 5e6), 60, 80)
     assert PixelArea(grid).total(grid.window, np.zeros((60, 80), bool)) == 0
