@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from cdengine.raster.diskerrors import write_error, writing
 from cdengine.vector.plainpath import plain_for_writing
 
 GEOMETRY = "geometry"
+PROBE_BYTES = 64 << 10  # more than any buffer that is written at a file's end
 BOUNDS = ("xmin", "ymin", "xmax", "ymax")
 GDAL_ERRORS = (DataSourceError, DataLayerError, FeatureError, GeometryError, RuntimeError)
 
@@ -63,6 +67,25 @@ def write_geopackage(path: Path, features: Features) -> None:
     srid = {} if features.crs is not None else {"SRID": "-1"}
     # Version 1.2 holds all that is used here, and GDAL before 3.7 (QGIS 3.22 to 3.28) reads it without a warning.
     _write_with_gdal(path, features, "GPKG", without=("fid", *BOUNDS), dataset={"VERSION": "1.2"}, FID="fid", **srid)
+    _check_index(path, features.layer)
+
+
+def _check_index(path: Path, layer: str) -> None:
+    """Compares the spatial index with the table: GDAL keeps quiet where the disk was full when it made the index.
+
+    Raises:
+        OutputError: the index lacks features or is not there.
+    """
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
+        table = layer.replace('"', '""')
+        try:
+            column = base.execute("SELECT column_name FROM gpkg_geometry_columns").fetchone()[0]
+            indexed = base.execute(f'SELECT count(*) FROM "rtree_{table}_{column}"').fetchone()
+            complete = indexed == base.execute(f'SELECT count(*) FROM "{table}"').fetchone()
+        except sqlite3.DatabaseError as error:
+            raise write_error(error, path) from error
+    if not complete:
+        raise write_error(OSError("the spatial index is not complete"), path)
 
 
 def write_geojson(path: Path, features: Features) -> None:
@@ -159,3 +182,19 @@ def _write_with_gdal(
         raise write_error(error, path) from error
     if failure:  # GDAL took the broken stream for its end
         raise failure[0]
+    _check_room(path)
+
+
+def _check_room(path: Path) -> None:
+    """Lets a finished file take a little more: GDAL keeps quiet where its last buffered bytes did not fit.
+
+    Raises:
+        DiskFullError: the file cannot grow, so it may be cut short.
+    """
+    with writing(path):
+        size = path.stat().st_size
+        with open(path, "ab") as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        os.truncate(path, size)
