@@ -136,7 +136,7 @@ def test_pixel_areas_add_up_to_the_polygons_area(crs: str, transform: Affine, rn
 
 
 def test_pixels_of_half_a_degree_cover_the_earth() -> None:
-    grid = Grid(CRS.from_epsg(4326), Affine(0.5, 0, -180, 0, -0.5, 90), 720, 360)
+    grid = Grid(CRS.from_epsg(4326), Affine(0.5, 0, -180, 0, -0.5, 90), 360, 720)
     whole = PixelArea(grid).total(grid.window, np.ones((360, 720), bool))
     assert whole == pytest.approx(510_065_621_724_088, rel=1e-12)  # WGS 84's surface
 
