@@ -134,6 +134,7 @@ class _Job:
         self._check_task(detector)
         workers = options.workers or min(4, os.cpu_count() or 1)
         self._check_memory(detector, pair, workers)
+        self.journal.agree(**_arithmetic(detector))
         self._prepare(detector, pair, aoi, workers)
         threshold = detector.threshold if options.threshold == "auto" else options.threshold
         layers = self._layers(detector, threshold)
@@ -228,7 +229,7 @@ class _Job:
         tile = self.options.tile or int(getattr(detector, "tile", DEFAULT_TILE))
         overlap = self.options.overlap
         if overlap is None:
-            overlap = int(getattr(detector, "overlap", 2 * detector.margin))
+            overlap = 2 * detector.margin
         return Tiling.of(pair.window.height, pair.window.width, tile, overlap, detector.margin)
 
     def _assembly(
@@ -304,6 +305,11 @@ class _Job:
         if "report" in targets:
             page = self.publication.temporary("report")
             write_page(shown, picture, pair, self.choice.label, page, self.reporter)
+
+
+def _arithmetic(detector: Detector) -> dict[str, str]:
+    """Devices and precisions in force: with others the last bits of the probabilities differ."""
+    return {name: str(value) for name, value in detector.describe().items() if name.endswith(("device", "precision"))}
 
 
 def _after_failure(error: BaseException, journal: Journal, resume: bool, reporter: Reporter) -> None:

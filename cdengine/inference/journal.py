@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from cdengine.errors import DiskFullError, ResumeMismatchError
+from cdengine.events import Reporter
 from cdengine.raster.lock import hidden_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -46,6 +47,7 @@ class Journal:
     def __init__(self, folder: Path, job: Mapping[str, Any], *, resume: bool) -> None:
         self.folder, self._job = folder, dict(job)
         self._done: dict[int, tuple[str, str]] = {}
+        self._stored: dict[str, str] = {}  # name → sha256
         self.settings: dict[str, Any] = {}
         self._path = folder / "journal.jsonl"
         if resume and self._path.exists():
@@ -60,7 +62,7 @@ class Journal:
             raise DiskFullError(f"{folder}: cannot keep finished parts ({error.strerror}): free some space") from error
 
     def _load(self) -> None:
-        lines = self._path.read_text(encoding="utf-8").splitlines()
+        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
         records = []
         for line in lines:
             try:
@@ -74,6 +76,8 @@ class Journal:
         for record in records[1:]:
             if "settings" in record:
                 self.settings.update(record["settings"])
+            elif "stored" in record:
+                self._stored[record["stored"]] = record["sha256"]
             else:
                 self._done[record["band"]] = (record["file"], record["sha256"])
         # Rewritten whole, so that a torn line does not swallow the next one.
@@ -91,9 +95,12 @@ class Journal:
                     f"now {now.get(key)!r}): run without --resume to start afresh"
                 )
 
-    def first_missing(self, bands: int) -> int:
+    def first_missing(self, bands: int, reporter: Reporter) -> int:
         """The first band of 0 … bands - 1 whose part is not on disk, or is damaged."""
+        if self._done:  # no stage: the progress of a resumed run begins where the earlier one stopped
+            reporter.info(f"{len(self._done)} of {bands} bands were finished before; checking them")
         for band in range(bands):
+            reporter.check()
             if band not in self._done:
                 return band
             name, digest = self._done[band]
@@ -102,7 +109,22 @@ class Journal:
                 return band
         return bands
 
-    def set(self, **settings: int) -> None:
+    def agree(self, **facts: str) -> None:
+        """Notes what was found while running and decides over pixels (the device that "auto" took).
+
+        Raises:
+            ResumeMismatchError: the interrupted run had it otherwise.
+        """
+        for key, value in facts.items():
+            earlier = self.settings.get(key, value)
+            if earlier != value:
+                raise ResumeMismatchError(
+                    f"{self.folder}: the interrupted run had {key} {earlier} and this one has {value}: resume where it "
+                    "began, or run without --resume to start afresh"
+                )
+        self.set(**facts)
+
+    def set(self, **settings: int | str) -> None:
         """Keeps settings found while running (the batch size in force) for a later resume."""
         if {**self.settings, **settings} != self.settings:
             self.settings.update(settings)
@@ -138,15 +160,24 @@ class Journal:
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         fresh = self.folder / f"{name}.new"
-        fresh.write_bytes(buffer.getvalue())
+        with open(fresh, "wb") as file:
+            file.write(buffer.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(fresh, self.folder / f"{name}.npz")
+        digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+        self._append({"stored": name, "sha256": digest})
+        self._stored[name] = digest
 
     def stored(self, name: str) -> dict[str, Array] | None:
-        """What `store` kept, or None."""
+        """What `store` kept; None where it kept nothing, or it is damaged."""
         path = self.folder / f"{name}.npz"
-        if not path.exists():
+        if name not in self._stored or not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != self._stored[name]:
+            return None
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
 
     def remove(self) -> None:

@@ -99,7 +99,7 @@ class Runner:
             ResourceError: memory does not suffice for one tile.
         """
         rows, window = self._tiling.rows, self._source.window
-        first = journal.first_missing(len(rows.starts))
+        first = journal.first_missing(len(rows.starts), reporter)
         if first == len(rows.starts):
             return
         self.batch = int(journal.settings.get("batch", self.batch))
