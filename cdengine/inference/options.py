@@ -102,8 +102,8 @@ class DetectOptions:
                 raise UsageError(f"{_flag(name)} {value!r}: one of {', '.join(choices)}")
         if self.tile is not None and not (PHASE <= self.tile <= MAX_TILE and self.tile % PHASE == 0):
             raise UsageError(f"--tile {self.tile}: a multiple of {PHASE} from {PHASE} to {MAX_TILE}")
-        if self.overlap is not None and not 0 <= self.overlap < (self.tile or DEFAULT_TILE):
-            raise UsageError(f"--overlap {self.overlap}: from 0 to less than --tile ({self.tile or DEFAULT_TILE})")
+        if self.overlap is not None and not 0 <= self.overlap < (self.tile or MAX_TILE):
+            raise UsageError(f"--overlap {self.overlap}: from 0 to less than --tile ({self.tile or MAX_TILE} at most)")
         if self.batch_size != "auto" and not 1 <= self.batch_size <= 4096:
             raise UsageError(f"--batch-size {self.batch_size}: auto, or 1 to 4096")
         if self.threshold != "auto" and not 0 <= self.threshold <= 1:
