@@ -54,6 +54,7 @@ def resolve(options: DetectOptions, rgb: bool, reporter: Reporter) -> Choice:
 
     Raises:
         UnknownModelError: neither a method, a shipped model, nor a file.
+        ModelError: a file that is no model; see `container.read_card`.
     """
     names, files = [], []
     asked = (options.model, *options.ensemble) if options.model != "default" else options.ensemble or ("default",)
@@ -71,6 +72,7 @@ def resolve(options: DetectOptions, rgb: bool, reporter: Reporter) -> Choice:
 def _file(name: str) -> Path:
     path = Path(name)
     if os.path.isfile(path):  # Path.is_file raises on names longer than names can be
+        read_card(path)  # a bad file is refused before anything is written, and before torch is imported
         return path
     known = ["default", *METHODS, *SHIPPED]
     if path.suffix.lower() in MODEL_SUFFIXES or path.parent != Path("."):
@@ -99,7 +101,6 @@ def _member(name: str, options: DetectOptions, reporter: Reporter) -> Detector:
 
 
 def _network(path: Path, options: DetectOptions, reporter: Reporter) -> NetworkDetector:
-    read_card(path)  # a bad file is refused before the seconds and the memory that torch takes
     with reporter.stage("load model", 1, "model") as stage:
         # Here, not above: training-free methods need no torch, and it takes seconds to import.
         from cdengine.inference.device import choose_device, choose_precision

@@ -12,6 +12,7 @@ from cdengine import __version__
 from cdengine.errors import UsageError
 from cdengine.inference.choose import Choice
 from cdengine.inference.options import DetectOptions
+from cdengine.raster.checksum import digest
 from cdengine.raster.pair import Pair
 from cdengine.raster.source import fingerprint
 from cdengine.vector.files import check_suffix
@@ -41,22 +42,9 @@ def targets(output: str, options: DetectOptions) -> dict[str, Path]:
     return found
 
 
-def file_sha256(path: Path) -> str:
-    """Of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file: Any) -> str:  # noqa: ANN401 (Python 3.10 has no file_digest)
-    digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
 def fingerprint_job(before: str, after: str, choice: Choice, options: DetectOptions) -> dict[str, Any]:
     """Flat facts that make two runs the same job; the first that differs is what a refused `--resume` names."""
-    models = [f"{name} {file_sha256(Path(name))}" if Path(name) in choice.files else name for name in choice.names]
+    models = [f"{name} {digest(Path(name))}" if Path(name) in choice.files else name for name in choice.names]
     facts: dict[str, Any] = {"version": __version__, "models": models}
     facts |= {role: _members(path) for role, path in (("before", before), ("after", after))}
     facts |= {name: value for name, value in options.fingerprint().items() if name not in ("model", "ensemble")}
@@ -91,14 +79,18 @@ def tags(
         "JOB": job,
     }
     if choice.files:
-        found["MODEL_SHA256"] = ",".join(file_sha256(path) for path in choice.files)
+        found["MODEL_SHA256"] = ",".join(digest(path) for path in choice.files)
     found |= {name.upper(): str(value) for name, value in described.items()}
     return {f"CDENGINE_{name}": value for name, value in found.items()}
 
 
 def chosen(options: DetectOptions) -> dict[str, Any]:
-    """Options that shape the result, without paths (they may hold names that are nobody's business)."""
+    """Options that shape the result, without paths (they may hold names that are nobody's business).
+
+    Models are left out too: their names and sums stand in tags of their own.
+    """
     paths = {"polygons", "probability", "before_classes", "after_classes", "transitions", "report", "quicklook", "aoi"}
+    paths |= {"model", "ensemble"}
     values = options.fingerprint()
     return {name: value for name, value in values.items() if name not in paths and value not in (None, [], False)}
 
