@@ -9,11 +9,12 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from cdengine.errors import ChecksumError
-from cdengine.events import Reporter
+from cdengine.events import Cancellation, Reporter
+from cdengine.raster.strips import WAIT_S
 
 CHUNK = 4 << 20
 SIDECARS = ("sha256", "md5")
@@ -56,16 +57,25 @@ class Checksums:
     """Digests of files, made in a thread beside the real work."""
 
     def __init__(self, groups: Mapping[str, Iterable[Path]], reporter: Reporter) -> None:
+        self._reporter, self._ended = reporter, Cancellation()
         self._pool = ThreadPoolExecutor(1, "cdengine-checksum")
+        quiet = Reporter(cancellation=self._ended)
         self._sums = {
-            name: [self._pool.submit(digest, path, "sha256", reporter) for path in paths if path.is_file()]
+            name: [self._pool.submit(digest, path, "sha256", quiet) for path in paths if path.is_file()]
             for name, paths in groups.items()
         }
 
     def result(self) -> dict[str, str]:
-        """Group → digests of its files, comma-separated in their order; waits for them."""
+        """Group → digests of its files, comma-separated in their order; waits for them, in a stage."""
+        waiting = {sum_ for sums in self._sums.values() for sum_ in sums if not sum_.done()}
+        if waiting:
+            with self._reporter.stage("checksum", len(waiting), "files") as stage:
+                while waiting:
+                    done, waiting = wait(waiting, timeout=WAIT_S)
+                    stage.advance(len(done))
         return {name: ",".join(sum_.result() for sum_ in sums) for name, sums in self._sums.items()}
 
     def close(self) -> None:
-        """Ends the thread."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Ends the thread, its work done or not."""
+        self._ended.cancel()
+        self._pool.shutdown(cancel_futures=True)

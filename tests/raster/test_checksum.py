@@ -1,6 +1,8 @@
 """Checksums: sidecars are believed, and a good file passes."""
 
 import hashlib
+import threading
+import time
 
 import pytest
 
@@ -34,3 +36,13 @@ def test_sums_beside_the_work(tmp_path):
     sums = Checksums({"before": [tmp_path / "a", tmp_path / "gone"]}, Reporter(CollectSink()))
     assert sums.result() == {"before": hashlib.sha256(b"one").hexdigest()}
     sums.close()
+
+
+def test_an_end_before_the_sums_leaves_no_thread(tmp_path):
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(2 << 30)
+    sums = Checksums({"before": [tmp_path / "large"]}, Reporter(CollectSink()))
+    began = time.monotonic()
+    sums.close()
+    assert time.monotonic() - began < 1
+    assert not any(thread.name.startswith("cdengine-checksum") for thread in threading.enumerate())
