@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from rasterio import DatasetReader
+from rasterio._err import CPLE_BaseError  # see diskerrors
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
@@ -293,8 +294,13 @@ def _checked(dataset: DatasetReader, source: SourcePath, label: str) -> Raster:
     elif not all(map(math.isfinite, values)) or dataset.transform.is_degenerate:
         raise TransformError(f"{label}: {name} has an unusable geotransform {values}; georeference it again")
     if by_gcps:
-        with _handle(source.gdal, True) as view:
-            grid, blocks = Grid(view.crs, view.transform, view.height, view.width), view.block_shapes[0]
+        try:
+            with _handle(source.gdal, True) as view:
+                grid, blocks = Grid(view.crs, view.transform, view.height, view.width), view.block_shapes[0]
+        except (RasterioError, CPLE_BaseError) as error:  # points on one line, say
+            raise TransformError(
+                f"{label}: {name} cannot be placed by its control points ({error}); georeference it again"
+            ) from error
     else:
         grid, blocks = Grid(dataset.crs, dataset.transform, dataset.height, dataset.width), dataset.block_shapes[0]
     archived = "/vsizip/" in source.gdal

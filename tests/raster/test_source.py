@@ -320,6 +320,10 @@ def test_ground_control_points_are_warped_and_rpcs_refused(tmp_path, rng):
     assert raster.grid.transform.almost_equals(Affine(10, 0, 500000, 0, -10, 5500000), 1e-3)
     with raster.opened() as view:
         assert np.abs(view.read(1).astype(int) - pixels[0]).max() <= 1
+    line = [GroundControlPoint(r, r, 500000 + 10 * r, 5500000 - 10 * r) for r in (0, 20, 40)]
+    with rasterio.open(tmp_path / "line.tif", "w", gcps=line, crs=UTM, **options) as dataset:
+        dataset.write(pixels)
+    refused(errors.TransformError, tmp_path / "line.tif", "control points")
     rpc = dict.fromkeys(("LINE_OFF", "SAMP_OFF", "LAT_OFF", "LONG_OFF", "HEIGHT_OFF"), "0")
     rpc |= dict.fromkeys(("LINE_SCALE", "SAMP_SCALE", "LAT_SCALE", "LONG_SCALE", "HEIGHT_SCALE"), "1")
     for key in ("LINE_NUM_COEFF", "LINE_DEN_COEFF", "SAMP_NUM_COEFF", "SAMP_DEN_COEFF"):
