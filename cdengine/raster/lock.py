@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cdengine.errors import LockedError, OutputFolderError
+from cdengine.errors import DiskFullError, LockedError, OutputError, OutputFolderError
+from cdengine.raster.diskerrors import FULL
 
 TORN_S = 10.0  # a lock without readable content is being written; older than this its writer died in between
 NAME_BYTES = 255  # longest file name of the common file systems
@@ -48,6 +49,7 @@ class OutputLock:
         Raises:
             LockedError: another run, on this or another machine, is writing the output.
             OutputFolderError: the folder cannot be written to.
+            DiskFullError: there is no room for even this file.
         """
         while True:
             try:
@@ -61,9 +63,17 @@ class OutputLock:
                     f"{self.target.parent}: cannot write here ({os.strerror(error.errno or errno.EACCES)}): "
                     "choose another folder or change its permissions"
                 ) from error
-            with os.fdopen(handle, "w") as file:
-                file.write(_own_record())
             self._held = True
+            try:
+                with os.fdopen(handle, "w") as file:
+                    file.write(_own_record())
+            except OSError as error:
+                self.release()
+                folder, reason = self.target.parent, os.strerror(error.errno or errno.EIO)
+                kind = DiskFullError if error.errno in FULL else OutputError
+                raise kind(
+                    f"{folder}: cannot write here ({reason}): free some space or write to another disk"
+                ) from error
             return
 
     def release(self) -> None:

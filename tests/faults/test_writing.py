@@ -77,7 +77,7 @@ def test_row_70_locks_of_the_dead_and_of_another_host(folder):
     detect(folder)  # taken over
     assert not lock.exists()
     lock.write_text(json.dumps(record | {"host": "elsewhere"}))
-    with pytest.raises(LockedError, match="elsewhere.*delete"):
+    with pytest.raises(LockedError, match=r"elsewhere.*delete"):
         detect(folder, None, None, "--overwrite")
     assert lock.exists()
 
@@ -124,7 +124,8 @@ def test_row_64_a_full_disk_at_any_moment(tmp_path):
         old = {path.name: path.read_bytes() for path in folder.iterdir()}
         largest, seen = max(sizes.values()), set()
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-        limits = [100, 20_000, sizes["c.tif"] // 2, sizes["p.tif"] // 4, sizes["p.tif"] * 9 // 10, largest * 97 // 100]
+        limits = [100, 20_000, sizes["c.tif"] // 2, sizes["p.tif"] // 4, sizes["p.tif"] * 9 // 10, largest * 97 // 100,
+                  largest - 300]
         for limit in sorted(limits):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
             try:
@@ -144,11 +145,36 @@ def test_row_64_a_full_disk_at_any_moment(tmp_path):
         before, after, _made(tmp_path / "out"),
     )  # fmt: skip
     lines = result.stdout.splitlines()
-    assert result.returncode == 0 and len(lines) == 7, result.stdout + result.stderr
+    assert result.returncode == 0 and len(lines) == 8, result.stdout + result.stderr
     for line in lines[:-1]:
         assert "disk-full 6 old intact" in line, result.stdout
     assert ".c.tif.cdengine" in lines[-2]  # finished parts wait for the space
     assert lines[-1] == "resumed True []", result.stdout
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "fgb", "geojson", "parquet"])
+def test_row_64_the_last_bytes_of_polygons(folder, suffix):
+    """GDAL says nothing where an index, or the last buffer, does not fit; such a file must not pass for whole."""
+    path = folder / "out" / f"c.{suffix}"
+    detect(folder, None, None, "--polygons", path, "--threshold", "0.1")
+    result = child(
+        """
+        import resource, sys
+        from cdengine.vector.vectorize import vectorize
+        from cdengine.errors import OutputError
+        raster, path, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        for limit in (20, size // 2, size * 9 // 10, size - 500, size - 1):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            try:
+                vectorize(raster, path, overwrite=True)
+                print("no error")
+            except OutputError as error:
+                print(error.exit_code)
+        """,
+        folder / "out" / "c.tif", path, path.stat().st_size,
+    )  # fmt: skip
+    assert result.stdout.split() == ["6"] * 5, result.stdout + result.stderr
 
 
 def _made(folder):
