@@ -19,7 +19,7 @@ class MaskedSource:
     def strips(self, workers: int | None = None) -> Iterator[PixelBlock]:
         """Strips of the pair in row order."""
         for block in self._pair.strips(workers or self._workers):
-            if self._aoi is None:
-                yield block
-            else:
-                yield replace(block, valid=block.valid & self._aoi.mask(self._pair.grid, block.window))
+            if self._aoi is not None:
+                block = replace(block, valid=block.valid & self._aoi.mask(self._pair.grid, block.window))
+            yield block
+            del block  # not kept while the next strip is waited for

@@ -91,11 +91,11 @@ STORE_BYTES = 1 << 30  # most that is kept of one date's decoded cells
 class Date:
     """One raster as it is read onto the common grid."""
 
-    def __init__(self, role: str, raster: Raster, wanted: Bands) -> None:
+    def __init__(self, role: str, raster: Raster, wanted: Bands, *, indices: bool = False) -> None:
         self.role, self.raster = role, raster
         label = f"{role.upper()} ({raster.name})"
         with raster.opened() as dataset, raster.reading(role):
-            bands = select(dataset, wanted, label)
+            bands = select(dataset, wanted, label, indices=indices)
             names = tuple(dataset.descriptions[band - 1] or "" for band in bands)
             dtype = np.result_type(*(dataset.dtypes[band - 1] for band in bands))
             self.validity = Validity.of(dataset, bands, label)
@@ -218,6 +218,7 @@ class Pair:
         shift: tuple[float, float] = (0.0, 0.0),
         allow_remote: bool = False,
         fill_damaged: bool = False,
+        indices: bool = False,
         reporter: Reporter | None = None,
     ) -> Pair:
         """Opens two rasters as one source.
@@ -234,6 +235,7 @@ class Pair:
             shift: (rows, cols) in pixels of the common grid by which AFTER's content lies too far down and to the
                 right; it is removed in reading.
             allow_remote: a local VRT may name remote sources.
+            indices: AFTER may hold indices into a colour table, to be copied and not measured.
             fill_damaged: what cannot be decoded is not valid, instead of an error; see `damaged`.
             reporter: takes notes and warnings, and stops reading when the job is cancelled.
 
@@ -243,7 +245,8 @@ class Pair:
         """
         reporter = reporter or Reporter()
         first = Date("before", inspect(before, "before", allow_remote=allow_remote, reporter=reporter), bands_before)
-        second = Date("after", inspect(after, "after", allow_remote=allow_remote, reporter=reporter), bands_after)
+        raster = inspect(after, "after", allow_remote=allow_remote, reporter=reporter)
+        second = Date("after", raster, bands_after, indices=indices)
         first.reader.fill_damaged = second.reader.fill_damaged = fill_damaged
         grids = first.raster.grid, second.raster.grid
         notes = [geometry.check_crs_presence(*grids)]
@@ -336,6 +339,7 @@ class Pair:
 
         for block, validities in read_ahead(jobs(), workers, ahead, self._reporter.check):
             yield _joined(block, validities)
+            del block, validities  # a wide strip is hundreds of megabytes: gone before the next is waited for
 
     def check_unchanged(self) -> None:
         """Compares the files with what they were when the pair was opened.
