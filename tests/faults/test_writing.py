@@ -307,7 +307,7 @@ def test_row_65_without_resume_the_next_run_sweeps(tmp_path, long_job):
 
 
 @pytest.mark.slow
-def test_row_67_signals_at_random_moments(tmp_path, long_job):
+def test_row_67_at_random_moments(tmp_path, long_job):
     argv, seconds, expected = long_job
     rng = random.Random(6)
     for attempt in range(12):
@@ -328,7 +328,7 @@ def test_row_67_signals_at_random_moments(tmp_path, long_job):
                 path.unlink()
 
 
-def test_signals_in_the_first_moment(tmp_path):
+def test_row_67_in_the_first_moment(tmp_path):
     """Row 67: before anything is open."""
     before, after, _ = make_pair(tmp_path, size=(200, 240))
     out = _made(tmp_path / "out")
