@@ -77,7 +77,7 @@ def align(
             warns when the images do not allow an estimate.
         grid: whose pixels the output has.
         resampling: ignored where pixels coincide: they are copied.
-        bands_after: which bands of AFTER; None: all apart from alpha.
+        bands_after: which bands of AFTER; None: all apart from alpha. Indices into a colour table take "nearest".
         cog: write a Cloud-Optimized GeoTIFF.
         overwrite: replace an output that exists.
         allow_remote: a local VRT may name remote sources.
@@ -91,7 +91,14 @@ def align(
     if target.suffix.lower() not in (".tif", ".tiff"):
         raise UsageError(f"{target}: align writes GeoTIFF; give a name that ends in .tif")
     pair = Pair.open(
-        before, after, bands_after=bands_after, align=align, grid=grid, allow_remote=allow_remote, reporter=reporter
+        before,
+        after,
+        bands_after=bands_after,
+        align=align,
+        grid=grid,
+        allow_remote=allow_remote,
+        indices=resampling == "nearest",
+        reporter=reporter,
     )
     with (
         pair,
@@ -107,7 +114,8 @@ def align(
         shift = _residual(pair, reporter) if align == "register" else None
         moved = (shift.rows, shift.cols) if shift else (0.0, 0.0)
         text = pair.with_shift(moved).alignment.text.replace("(bilinear)", f"({resampling})")
-        date = Date("after", inspect(after, "after", allow_remote=allow_remote, reporter=Reporter()), bands_after)
+        raster = inspect(after, "after", allow_remote=allow_remote, reporter=Reporter())
+        date = Date("after", raster, bands_after, indices=resampling == "nearest")
         try:
             date.place(pair.grid, moved)
             tags = _tags(pair, text, shift, resampling if date.offset is None else "none")

@@ -81,13 +81,16 @@ def _some_values(dataset: DatasetReader, number: int) -> Array:
     return np.concatenate(found) if found else np.empty(0, dataset.dtypes[number - 1])
 
 
-def select(dataset: DatasetReader, wanted: str | Sequence[int | str] | None, label: str) -> tuple[int, ...]:
+def select(
+    dataset: DatasetReader, wanted: str | Sequence[int | str] | None, label: str, *, indices: bool = False
+) -> tuple[int, ...]:
     """Resolves the user's choice of bands.
 
     Args:
         dataset: an open raster.
         wanted: "4,3,2" or "red,green,blue" or a sequence of numbers and names; None: all bands apart from alpha.
         label: how a message names the raster, e.g. "BEFORE (t1.tif)".
+        indices: an index into a colour table may be chosen, to be copied and not measured.
 
     Raises:
         BandNumberError: a number or name is not among the bands.
@@ -104,7 +107,7 @@ def select(dataset: DatasetReader, wanted: str | Sequence[int | str] | None, lab
         if not numbers:
             raise BandNumberError(f"{label}: no band chosen; bands are {listing(dataset)}")
     for number in numbers:
-        if dataset.colorinterp[number - 1] == ColorInterp.palette:
+        if dataset.colorinterp[number - 1] == ColorInterp.palette and not indices:
             raise DtypeError(
                 f"{label}: band {number} holds colour-table indices, which are no measurements; "
                 "expand it first: gdal_translate -expand rgb IN OUT"

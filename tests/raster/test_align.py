@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.warp import reproject, transform_bounds
 from scipy.ndimage import gaussian_filter
 
-from cdengine.errors import Cancelled, OutputExistsError, OutputIsInputError, UsageError
+from cdengine.errors import Cancelled, DtypeError, OutputExistsError, OutputIsInputError, UsageError
 from cdengine.events import Cancellation, Reporter
 from cdengine.raster.align import align
 
@@ -224,3 +224,17 @@ def test_sigkill_at_any_moment_keeps_the_old_file(tmp_path, rng, moment):
     assert len(list(tmp_path.iterdir())) > 3  # what the dead run left,
     align(before, after, tmp_path / "o.tif", align="auto", overwrite=True)
     assert {path.name for path in tmp_path.iterdir()} == {"a.tif", "b.tif", "o.tif"}  # swept by the next
+
+
+def test_class_rasters_keep_values_and_colours_by_nearest_only(tmp_path, rng):
+    before = save(tmp_path / "b.tif", texture(rng))
+    classes = rng.integers(0, 3, (1, 300, 280)).astype(np.uint8)
+    after = save(tmp_path / "a.tif", classes, PLACE @ Affine.translation(0.3, 0))
+    with rasterio.open(after, "r+") as dataset:
+        dataset.write_colormap(1, {0: (0, 0, 0, 255), 1: (255, 0, 0, 255), 2: (0, 0, 255, 255)})
+    align(before, after, tmp_path / "o.tif", align="auto", resampling="nearest")
+    with rasterio.open(tmp_path / "o.tif") as dataset:
+        found = dataset.read(1)
+        assert set(np.unique(found[:, 1:])) == {0, 1, 2} and dataset.colormap(1)[2] == (0, 0, 255, 255)
+    with pytest.raises(DtypeError):
+        align(before, after, tmp_path / "p.tif", align="auto")
