@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import rasterio
 from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioIOError
@@ -21,6 +20,7 @@ from cdengine.assess.colours import hatch
 from cdengine.raster.bands import alpha_band, band_names
 from cdengine.raster.grid import Grid, Window
 from cdengine.raster.paths import parse
+from cdengine.raster.quiet import opened
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # Blocks that may be decoded for one picture where a raster has no overviews: some seconds of work.
@@ -114,7 +114,7 @@ def read_pair(before: str | os.PathLike[str], after: str | os.PathLike[str], fra
 
 
 def _read(path: str | os.PathLike[str], label: str, frame: Frame) -> Preview:
-    with rasterio.open(parse(path, label).gdal) as dataset:
+    with opened(parse(path, label).gdal) as dataset:
         numbers = display_bands(dataset)
         alpha = alpha_band(dataset)
         wanted = [*numbers, alpha] if alpha is not None else list(numbers)
@@ -205,7 +205,7 @@ def read_layer(path: str | os.PathLike[str], frame: Frame, *, peak: bool = False
     """
     fine = max(1, min(4, math.floor(frame.window.width / frame.width))) if peak else 1
     finer = Frame(frame.grid, frame.window, frame.height * fine, frame.width * fine)
-    with rasterio.open(path) as dataset:
+    with opened(path) as dataset:
         aligned = dataset.crs == frame.grid.crs and grid_of(dataset).same_pixels(frame.grid)
         values, mask = (_decimated if aligned or dataset.crs is None else _warped)(dataset, [1], finer)
     layer = np.where(mask, values[0], -np.inf)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import scipy.ndimage
 from PIL import Image, ImageDraw, ImageFont
 from pyproj import CRS as ProjCRS
@@ -19,6 +18,7 @@ from cdengine.assess.colours import OUTLINE, OUTLINE_CASING, hatch, probability_
 from cdengine.assess.preview import DETAIL_PX, Frame, grid_of, read_layer, read_pair, stretched, too_dear
 from cdengine.raster.grid import Grid, Window
 from cdengine.raster.paths import display_uri, parse
+from cdengine.raster.quiet import opened
 from cdengine.vector.plainpath import plain_for_reading
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -101,12 +101,12 @@ def _title(before: PathLike, after: PathLike) -> str:
 def _scale(probability: PathLike | None) -> float:
     if probability is None:
         return 1.0
-    with rasterio.open(probability) as dataset:
+    with opened(probability) as dataset:
         return 200.0 if dataset.dtypes[0] == "uint8" else 1.0
 
 
 def _frame(before: PathLike, after: PathLike, change: PathLike) -> Frame:
-    with rasterio.open(parse(before, "BEFORE").gdal) as one, rasterio.open(parse(after, "AFTER").gdal) as two:
+    with opened(parse(before, "BEFORE").gdal) as one, opened(parse(after, "AFTER").gdal) as two:
         grid = grid_of(one)
         factor = max(1.0, max(grid.height, grid.width) / PANEL_PX)
         dear = too_dear(one, factor) or too_dear(two, factor)

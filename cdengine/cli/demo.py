@@ -97,9 +97,10 @@ def _folder(args: argparse.Namespace) -> Path:
 def _scores(change: str, pair: ScenePair) -> dict[str, float | None]:
     """Precision, recall and F1 of changed pixels against the truth of the rendered scene."""
     import numpy as np
-    import rasterio
 
-    with rasterio.open(change) as file:
+    from cdengine.raster.quiet import opened
+
+    with opened(change) as file:
         found = file.read(1)
     compared = found != 255
     hits = int(np.count_nonzero((found == 1) & (pair.change == 1)))

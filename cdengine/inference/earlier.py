@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pyogrio
-import rasterio
+from rasterio.errors import RasterioIOError
 
 from cdengine.events import Reporter
 from cdengine.inference.choose import Choice
-from cdengine.inference.journal import journal_folder
+from cdengine.inference.journal import NAME, journal_folder
 from cdengine.inference.layers import NODATA
 from cdengine.inference.result import DetectionResult
 from cdengine.raster.grid import Grid
+from cdengine.raster.quiet import opened
 from cdengine.vector.area import PixelArea
 from cdengine.vector.plainpath import plain_for_reading
 
@@ -24,12 +25,12 @@ ROWS = 512  # read at a time: the height of the blocks
 
 def finished(targets: dict[str, Path], token: str) -> bool:
     """Whether all outputs are there and the change raster is of this very job."""
-    if journal_folder(targets["change"]).exists() or not all(path.is_file() for path in targets.values()):
+    if (journal_folder(targets["change"]) / NAME).exists() or not all(path.is_file() for path in targets.values()):
         return False
     try:
-        with rasterio.open(targets["change"]) as file:
+        with opened(targets["change"]) as file:
             return bool(file.tags().get("CDENGINE_JOB") == token)
-    except rasterio.errors.RasterioIOError:
+    except RasterioIOError:
         return False
 
 
@@ -37,7 +38,7 @@ def read_result(targets: dict[str, Path], choice: Choice, reporter: Reporter) ->
     """The earlier run's outputs and main figures."""
     stats: dict[str, Any] = {"changed_px": 0, "compared_px": 0}
     areas = {"changed_area_m2": 0.0, "compared_area_m2": 0.0}
-    with rasterio.open(targets["change"]) as file:
+    with opened(targets["change"]) as file:
         stats["threshold"] = float(file.tags()["CDENGINE_THRESHOLD"])
         grid = Grid(file.crs, file.transform, file.height, file.width)
         ground = PixelArea(grid)

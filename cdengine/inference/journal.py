@@ -25,6 +25,7 @@ from cdengine.raster.lock import hidden_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SCHEMA = 1
+NAME = "journal.jsonl"
 
 
 def journal_folder(output: Path) -> Path:
@@ -49,7 +50,7 @@ class Journal:
         self._done: dict[int, tuple[str, str]] = {}
         self._stored: dict[str, str] = {}  # name → sha256
         self.settings: dict[str, Any] = {}
-        self._path = folder / "journal.jsonl"
+        self._path = folder / NAME
         if resume and self._path.exists():
             self._load()
         else:
@@ -182,6 +183,8 @@ class Journal:
 
     def remove(self) -> None:
         """Deletes the folder; the result is whole, or is not wanted."""
+        # First, and at once: the parts take a while, and a run that is killed meanwhile must not seem unfinished.
+        self._path.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _append(self, record: dict[str, Any], mode: str = "a") -> None:

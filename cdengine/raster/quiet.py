@@ -1,4 +1,4 @@
-"""Opening rasters that the engine itself wrote, which may well have no place on earth."""
+"""Opening rasters that were checked before, or that the engine itself wrote: they may have no place on earth."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The main job from Python: what comes out, on which grid, with which figures."""
 
 import json
+import shutil
 
 import geopandas
 import numpy as np
@@ -306,3 +307,12 @@ def test_an_ensemble_of_methods_needs_no_model(tmp_path, options):
     result, truth = run(tmp_path, **{"model": "default", **options})
     change = read(result.outputs["change"])
     assert (change[truth == 1] == 1).mean() > 0.5
+
+
+def test_a_run_killed_while_its_journal_goes_counts_as_finished(tmp_path, monkeypatch):
+    before, after, _ = make_pair(tmp_path)
+    monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)
+    first = detect(before, after, tmp_path / "change.tif", "cva")
+    assert list((tmp_path / ".change.tif.cdengine").iterdir())  # the parts are still there
+    again = detect(before, after, tmp_path / "change.tif", "cva", resume=True)
+    assert again.stats["changed_px"] == first.stats["changed_px"]
