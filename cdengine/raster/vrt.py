@@ -5,6 +5,7 @@ A VRT can map any file of the machine as pixels, run Python, and name itself. So
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
@@ -38,7 +39,7 @@ def is_vrt(path: SourcePath) -> bool:
     """Whether a local file's beginning makes GDAL take it for a VRT, whatever its name."""
     if path.remote:
         return path.shown.lower().endswith(".vrt")
-    if path.container is None or not path.container.is_file():
+    if path.container is None or not os.path.isfile(path.container):  # Path.is_file raises on too long a name
         return False
     return b"<VRTDataset" in _bytes(path, _HEAD)
 
