@@ -12,7 +12,7 @@ import numpy as np
 
 from cdengine.events import Reporter
 from cdengine.inference.journal import Journal
-from cdengine.inference.layers import NODATA, LayerFormat
+from cdengine.inference.layers import NODATA, SCALE, LayerFormat
 from cdengine.inference.tiles import Tiling
 from cdengine.raster.grid import Grid, Window
 from cdengine.raster.sink import GeoTiffSink
@@ -24,6 +24,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 NO_TRANSITION = 65535
 HISTOGRAM_BINS = 50
+COUNTED_PX = 1 << 22  # pixels whose bins are counted at a time
+CONFIDENCE = (np.arange(256) / SCALE).astype(np.float32)  # of a probability stored as uint8
+CONFIDENCE[NODATA] = 0
 
 
 @dataclass
@@ -63,8 +66,13 @@ class Totals:
         self.valid += int(valid.sum())
         self.changed_m2 = _plus(self.changed_m2, area.total(window, changed))
         self.valid_m2 = _plus(self.valid_m2, area.total(window, valid))
-        bins = np.minimum((layers["confidence"][valid] * HISTOGRAM_BINS).astype(np.int64), HISTOGRAM_BINS - 1)
-        self.histogram += np.bincount(bins, minlength=HISTOGRAM_BINS)
+        step = max(
+            1, COUNTED_PX // max(window.width, 1)
+        )  # bins are 8 bytes a pixel: a wide band's at once are too much
+        for rows in (slice(top, top + step) for top in range(0, window.height, step)):
+            shares = layers["confidence"][rows][valid[rows]] * HISTOGRAM_BINS
+            bins = np.minimum(shares.astype(np.int64), HISTOGRAM_BINS - 1)
+            self.histogram += np.bincount(bins, minlength=HISTOGRAM_BINS)
         if self.transitions.size:
             labels = layers["labels"]
             for code in np.unique(labels[changed]):
@@ -145,8 +153,10 @@ class Assembly:
             codes = 1 + stored["before_classes"].astype(np.uint16) * kinds + stored["after_classes"]
             layers["labels"] = np.where(changed, codes, 0).astype(np.uint16)
             layers["transitions"] = np.where(valid, layers["labels"], NO_TRANSITION).astype(np.uint16)
-        scaled = probability if probability.dtype == np.float32 else probability.astype(np.float32) / 200
-        layers["confidence"] = np.where(valid, scaled, np.float32(0))
+        if probability.dtype == np.float32:
+            layers["confidence"] = np.where(valid, probability, np.float32(0))
+        else:
+            layers["confidence"] = CONFIDENCE[probability]
         return layers
 
     def _spec(self, name: str) -> RasterSpec:
