@@ -116,7 +116,7 @@ class Shaper:
         if not len(holed):
             return patches
         rings, index = shapely.get_rings(patches.geometry[holed], return_index=True)
-        holes = shapely.polygons(rings)
+        holes = np.asarray(shapely.polygons(rings))
         size = self.areas(holes)
         is_shell = np.diff(index, prepend=-1) > 0
         keep = is_shell | ((shapely.area(holes) if size is None else size) >= self._shaping.fill_holes)

@@ -16,8 +16,8 @@ from typing import IO, Callable, Deque, Dict, List, Optional, Sequence
 WINDOWS = sys.platform == "win32"
 LINE_LIMIT = 1 << 20  # a longer line is no event; what is beyond is dropped instead of filling memory
 TAIL_LINES = 200
-# From the cancel on: end of its standard input, then SIGTERM, then SIGKILL. Together they stay below 2 s. An engine that
-# hangs ends itself 1.3 s after its input ended, its temporary files removed: it must not be killed before.
+# From the cancel on: end of its standard input, then SIGTERM, then SIGKILL. Together they stay below 2 s. An engine
+# that hangs ends itself 1.3 s after its input ended, its temporary files removed: it must not be killed before.
 GRACE_S = 1.5
 TERMINATE_S = 0.1
 KILL_S = 0.1
