@@ -125,23 +125,6 @@ def _number(dataset: DatasetReader, item: int | str, label: str) -> int:
     raise BandNumberError(f"{label}: no band {text!r}; bands are {listing(dataset)}")
 
 
-def check_counts(before: int, after: int, expected: int | None = None) -> None:
-    """Refuses a pair whose dates have different numbers of bands, or another number than a model takes.
-
-    Raises:
-        BandsError: with the option that chooses bands.
-    """
-    if before != after:
-        raise BandsError(
-            f"BEFORE has {before} band(s) and AFTER {after}; choose the same ones with --bands-before and --bands-after"
-        )
-    if expected is not None and before != expected:
-        raise BandsError(
-            f"the model takes {expected} band(s) and the rasters give {before}; choose with --bands-before "
-            "and --bands-after"
-        )
-
-
 def rgb_bands(dataset: DatasetReader) -> tuple[int, int, int] | None:
     """The bands to show a trained RGB model: those named red, green, blue, or the only three; else None."""
     names = [name.casefold() for name in band_names(dataset)]

@@ -57,11 +57,6 @@ class Validity:
             nodata.append(None if mask else value)
         return cls(tuple(nodata), mask, None if alpha in bands else alpha, tuple(notes))
 
-    @property
-    def extra_band(self) -> int | None:
-        """The band that must be read besides the selected ones."""
-        return self.alpha
-
     def of_pixels(self, pixels: Array, alpha: Array | None, mask: Array | None) -> Array:
         """The validity of pixels that were read.
 

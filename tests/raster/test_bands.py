@@ -6,8 +6,8 @@ import rasterio
 from rasterio.enums import ColorInterp as C
 from reading import smooth, write
 
-from cdengine.errors import BandNumberError, BandsError, DtypeError
-from cdengine.raster.bands import alpha_band, check_counts, rgb_bands, select
+from cdengine.errors import BandNumberError, DtypeError
+from cdengine.raster.bands import alpha_band, rgb_bands, select
 
 
 @pytest.fixture
@@ -80,14 +80,6 @@ def test_palette_is_refused_with_a_remedy(tmp_path):
         dataset.write_colormap(1, {0: (0, 0, 0, 255), 1: (255, 0, 0, 255)})
     with rasterio.open(path) as dataset, pytest.raises(DtypeError, match="-expand rgb"):
         select(dataset, None, "BEFORE")
-
-
-def test_counts():
-    check_counts(3, 3)
-    with pytest.raises(BandsError, match="--bands-before"):
-        check_counts(3, 4)
-    with pytest.raises(BandsError, match="model takes 3"):
-        check_counts(4, 4, 3)
 
 
 def test_real_alpha_and_near_infrared(shared_data):
