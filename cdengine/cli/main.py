@@ -57,6 +57,15 @@ class Parser(argparse.ArgumentParser):
         return ""
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells defaults that say something, and tells them once."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False) or "(default:" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -147,7 +156,7 @@ def _command(name: str) -> tuple[ModuleType, Parser]:
         prog=f"cdengine {name}",
         description=description,
         allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Help,
     )
     module.configure(parser)
     common = parser.add_argument_group("running")

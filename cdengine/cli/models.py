@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdengine.cli.result import Result
+from cdengine.errors import UsageError
 from cdengine.events import Reporter
 
 if TYPE_CHECKING:
@@ -44,8 +46,11 @@ def _overview() -> Result:
 
 
 def _card(path: str) -> Result:
+    from cdengine.methods.table import METHODS
     from cdengine.models.container import read_card
 
+    if path in METHODS and not Path(path).exists():
+        raise UsageError(f"{path} is a training-free method and has no card; `detect --model {path}` uses it")
     card = read_card(path)
     return Result(outputs={"model": path}, text=_as_text(card), answer=card.to_dict())
 

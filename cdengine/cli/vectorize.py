@@ -38,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     """Runs the job."""
     values = _values(args.values)
+    from cdengine.inference.result import area_text
     from cdengine.vector.vectorize import vectorize
 
     result = vectorize(
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
         overwrite=args.overwrite,
         reporter=reporter,
     )
-    area = f"{result.area_px:,.0f} px" if result.area_m2 is None else f"{result.area_m2 / 1e4:,.2f} ha"
+    area = f"{result.area_px:,.0f} px" if result.area_m2 is None else area_text(result.area_m2)
     return Result(
         outputs={"polygons": result.output},
         stats={

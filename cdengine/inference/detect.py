@@ -85,6 +85,11 @@ def run_detect(before: str, after: str, output: str, options: DetectOptions, rep
                 reporter=reporter,
             )
         )
+        if options.polygons is None and (options.min_area or options.simplify or options.fill_holes):
+            reporter.warning(
+                "--min-area, --simplify and --fill-holes concern polygons only, and none were asked for: "
+                "give --polygons too; the change raster keeps every pixel"
+            )
         choice = resolve(options, pair.before.count == pair.after.count == 3, reporter)
         facts = plan.fingerprint_job(before, after, choice, options)
         token = plan.token(facts)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, Literal
 
 from cdengine.errors import UsageError
@@ -44,17 +46,17 @@ class DetectOptions:
         align: auto warps while reading; strict refuses different grids; register also removes a residual shift.
         grid: whose grid the outputs have.
         on_corrupt: what to do with a block that cannot be decoded: stop, or fill it with nodata and go on.
-        tile: pixels of a tile's side, a multiple of 32; None: the model's own.
-        overlap: pixels that neighbouring tiles share; None: what the model needs.
+        tile: pixels of a tile's side, a multiple of 32 (default: the model's own).
+        overlap: pixels that neighbouring tiles share (default: what the model needs).
         batch_size: tiles at a time; "auto" adapts to memory.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: of a network's arithmetic.
         tta: test-time augmentation, none, flip (4 views) or d4 (8 views).
-        workers: reading threads; None: one per core, at most 4.
+        workers: reading threads (default: one per core, at most 4).
         threshold: change is probability >= threshold; "auto": the model card's, or found by the method.
         min_area: smallest polygon, m² (px² without a CRS).
-        simplify: tolerance for polygon outlines, m.
-        fill_holes: holes in polygons smaller than this are filled, m².
+        simplify: tolerance for polygon outlines, m (pixels without a CRS).
+        fill_holes: holes in polygons smaller than this are filled, m² (px² without a CRS).
         aoi: limit to the polygons of a vector file, in any CRS.
         resume: continue an interrupted run of the same job.
         cog: write cloud-optimised GeoTIFFs.
@@ -106,14 +108,14 @@ class DetectOptions:
             raise UsageError(f"--overlap {self.overlap}: from 0 to less than --tile ({self.tile or MAX_TILE} at most)")
         if self.batch_size != "auto" and not 1 <= self.batch_size <= 4096:
             raise UsageError(f"--batch-size {self.batch_size}: auto, or 1 to 4096")
-        if self.threshold != "auto" and not 0 <= self.threshold <= 1:
-            raise UsageError(f"--threshold {self.threshold}: auto, or from 0 to 1")
+        if self.threshold != "auto" and not _within(self.threshold, 1):
+            raise UsageError(f"--threshold {self.threshold!r}: auto, or from 0 to 1")
         if self.workers is not None and not 1 <= self.workers <= 256:
             raise UsageError(f"--workers {self.workers}: from 1 to 256")
         for name in ("min_area", "simplify", "fill_holes"):
             value = getattr(self, name)
-            if not 0 <= value < float("inf"):
-                raise UsageError(f"{_flag(name)} {value}: 0 or more")
+            if not _within(value, sys.float_info.max):
+                raise UsageError(f"{_flag(name)} {value!r}: a number, 0 or more")
 
     @classmethod
     def of(cls, model: str, options: Mapping[str, Any]) -> DetectOptions:
@@ -131,6 +133,11 @@ class DetectOptions:
         carried_out = {"resume", "overwrite", "workers", "batch_size"}
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in carried_out}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _within(value: object, most: float) -> bool:
+    """Whether it is a number from 0 to `most`; from Python anything may come."""
+    return isinstance(value, Real) and 0 <= float(value) <= most
 
 
 def _flag(name: str) -> str:

@@ -25,7 +25,7 @@ class DetectionResult:
         stats = self.stats
         changed = f"{stats['changed_percent']:.2f} % of the compared pixels"
         if stats.get("changed_area_m2") is not None:
-            changed = f"{_area(stats['changed_area_m2'])}, {changed}"
+            changed = f"{area_text(stats['changed_area_m2'])}, {changed}"
         lines = [f"changed: {changed} (threshold {stats['threshold']:.3g} on {self.model})"]
         if "polygons" in stats:
             lines[0] += f", {stats['polygons']:,} polygons"
@@ -34,7 +34,8 @@ class DetectionResult:
         return "\n".join(lines)
 
 
-def _area(square_metres: float) -> str:
+def area_text(square_metres: float) -> str:
+    """An area in the unit that suits its size."""
     if square_metres >= 1e6:
         return f"{square_metres / 1e6:,.2f} km²"
     if square_metres >= 1e4:

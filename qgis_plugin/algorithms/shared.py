@@ -9,8 +9,8 @@ from . import fields
 METHODS = ("cva", "irmad", "pca-kmeans", "sfa", "log-ratio")
 MODEL_HELP = (
     "default, the name of a model that comes with the engine, a training-free method "
-    f"({', '.join(METHODS)}), or a model file (.safetensors). default takes the shipped model for three-band imagery "
-    "and irmad for other bands."
+    f"({', '.join(METHODS)}), or a model file (.safetensors). default chooses by the bands: cva for RGB "
+    "imagery as long as the engine ships no model for it, irmad for other bands."
 )
 
 BEFORE = fields.Raster(
@@ -35,7 +35,7 @@ METHOD = fields.Choice(
 MIN_AREA = fields.Number(
     "MIN_AREA",
     "Smallest polygon (m²)",
-    "Changed areas smaller than this are left out of the polygons. Square pixels where the rasters have no CRS.",
+    "Changed areas smaller than this are left out of the polygons. In pixels where the rasters have no CRS.",
     "--min-area",
     default=0.0,
 )

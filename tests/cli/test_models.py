@@ -8,7 +8,7 @@ import pytest
 from model_files import card_for, container
 
 from cdengine.cli import models
-from cdengine.errors import ModelMetadataError, NotSafetensorsError
+from cdengine.errors import ModelMetadataError, NotSafetensorsError, UsageError
 from cdengine.events import Reporter
 
 
@@ -50,6 +50,11 @@ def test_shows_a_card(model):
     assert shown["architecture"] == "fc-siam-diff backbone=resnet18"
     assert shown["training: seed"] == "7"
     assert "citation" not in shown  # empty ones are left out
+
+
+def test_a_method_has_no_card():
+    with pytest.raises(UsageError, match="irmad is a training-free method"):
+        answer("irmad")
 
 
 def test_bad_files_are_told(tmp_path):

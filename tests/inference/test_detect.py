@@ -316,3 +316,15 @@ def test_a_run_killed_while_its_journal_goes_counts_as_finished(tmp_path, monkey
     assert list((tmp_path / ".change.tif.cdengine").iterdir())  # the parts are still there
     again = detect(before, after, tmp_path / "change.tif", "cva", resume=True)
     assert again.stats["changed_px"] == first.stats["changed_px"]
+
+
+def test_shaping_polygons_that_nobody_asked_for_is_told(tmp_path):
+    sink = CollectSink()
+    run(tmp_path, min_area=50, reporter=Reporter(sink))
+    assert any("give --polygons too" in event.get("message", "") for event in sink.events)
+
+
+@pytest.mark.parametrize("wrong", [{"min_area": "10 ha"}, {"simplify": float("nan")}, {"threshold": "otsu"}])
+def test_what_is_no_number_is_told(tmp_path, wrong):
+    with pytest.raises(UsageError, match="--"):
+        run(tmp_path, **wrong)
