@@ -48,7 +48,8 @@ class Validity:
         alpha, tagged = alpha_band(dataset), tagged_alpha(dataset)
         nodata, notes = [], []
         if tagged is not None and alpha is None:
-            notes.append(f"{label}: band {tagged} is tagged as alpha but varies like an image band: it is used as data")
+            use = "it is used as data" if tagged in bands else "it masks nothing"
+            notes.append(f"{label}: band {tagged} is tagged as alpha but varies like an image band: {use}")
         for band in bands:
             value, dtype = dataset.nodatavals[band - 1], np.dtype(dataset.dtypes[band - 1])
             if value is not None and not _holds(dtype, value):
