@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 
 import pytest
 from conftest import SHARED, make_raster
@@ -80,15 +79,13 @@ def test_cancel(qgis, real, pair, tmp_path):
     run(
         "detect", {"BEFORE": pair[0], "AFTER": pair[1], "MODEL": "cva", "CHANGE": "TEMPORARY_OUTPUT"}
     )  # probes are done now
-    began = time.monotonic()
     (ok, _), seconds = in_task(
         qgis, "detect",
         {"BEFORE": before, "AFTER": after, "MODEL": "sfa", "CHANGE": str(out / "c.tif"),
          "POLYGONS": str(out / "c.gpkg")},
-        cancel_after=lambda: time.monotonic() - began > 2.5, until=120,
+        cancel_after=lambda: any(out.iterdir()), until=120,  # its lock and parts: the engine is at work
     )  # fmt: skip
-    if seconds is None:
-        pytest.skip("this machine finished before the cancel")
+    assert seconds is not None, "the run was over before its cancel"
     assert not ok and seconds < 2.0
     assert not (out / "c.tif").exists() and not (out / "c.gpkg").exists()
 
