@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,12 +41,10 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     """Renders, detects, compares with the truth."""
     folder = _folder(args)
     from cdengine.inference.detect import detect
-    from cdengine.synthesis.scenes import render_pair, write_pair
+    from cdengine.synthesis.scenes import render_pair
 
     pair = render_pair(args.seed, args.size, args.size, gsd=0.5, style=_style(args.seed), reporter=reporter)
-    with reporter.stage("write scenes", 1, "pair") as stage:
-        scenes = write_pair(folder, pair)
-        stage.advance()
+    scenes = _write_scenes(folder, pair, reporter)
     targets: dict[str, Any] = {name: str(folder / file) for name, file in RESULTS.items()}
     found = detect(
         str(scenes["before"]),
@@ -92,6 +91,26 @@ def _folder(args: argparse.Namespace) -> Path:
     except OSError as error:
         raise OutputFolderError(f"--output {folder}: the folder cannot be made ({error.strerror})") from error
     return folder
+
+
+def _write_scenes(folder: Path, pair: ScenePair, reporter: Reporter) -> dict[str, Path]:
+    """The pair's files: written in a hidden folder, in place only once all are whole."""
+    from cdengine.raster.diskerrors import writing
+    from cdengine.synthesis.scenes import write_pair
+
+    hidden = folder / ".scenes.part"
+
+    def discard() -> None:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+    with reporter.cancellation.cleanup(discard), reporter.stage("write scenes", 1, "pair") as stage:
+        try:
+            with writing(hidden / SCENE_FILES[0]):
+                written = write_pair(hidden, pair)
+                stage.advance()
+                return {name: path.replace(folder / path.name) for name, path in written.items()}
+        finally:
+            discard()
 
 
 def _scores(change: str, pair: ScenePair) -> dict[str, float | None]:
