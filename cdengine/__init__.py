@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from cdengine.errors import CDEngineError
     from cdengine.inference.detect import detect
     from cdengine.inference.result import DetectionResult
     from cdengine.models.modelfile import load_model
 
-__all__ = ["DetectionResult", "__version__", "detect", "load_model"]
+__all__ = ["CDEngineError", "DetectionResult", "__version__", "detect", "load_model"]
 
 _HOMES = {
+    "CDEngineError": "cdengine.errors",
     "detect": "cdengine.inference.detect",
     "DetectionResult": "cdengine.inference.result",
     "load_model": "cdengine.models.modelfile",
@@ -32,3 +34,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
     if name not in _HOMES:
         raise AttributeError(f"module 'cdengine' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

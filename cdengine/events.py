@@ -80,7 +80,7 @@ class BarSink:
 
         self._console = Console(file=stream, highlight=False, soft_wrap=True)
         self._progress = Progress(
-            TextColumn("{task.description:>12}"),
+            TextColumn("{task.description:>16}"),
             BarColumn(),
             TextColumn("{task.percentage:>5.1f} %"),
             TextColumn("{task.fields[amount]}"),

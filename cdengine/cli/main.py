@@ -48,6 +48,20 @@ class Parser(argparse.ArgumentParser):
         """Raises UsageError in place of exiting."""
         raise UsageError(f"{message}{self._nearest(message)}")
 
+    def check_names(self, arguments: Sequence[str]) -> None:
+        """Refuses an unknown option by name, before argparse complains of what is missing because of it.
+
+        Raises:
+            UsageError: with the nearest option.
+        """
+        known = {option for action in self._actions for option in action.option_strings}
+        for argument in arguments:
+            if argument == "--":
+                return
+            name = argument.split("=")[0]
+            if name.startswith("--") and name not in known:
+                self.error(f"unrecognized arguments: {name}")
+
     def _nearest(self, message: str) -> str:
         known = [option for action in self._actions for option in action.option_strings]
         if message.startswith("unrecognized arguments: "):
@@ -75,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not arguments or arguments[0].startswith("-"):
             return _overview(arguments)
         module, parser = _command(arguments[0])
+        parser.check_names(arguments[1:])
         args = parser.parse_args(arguments[1:])
     except UsageError as error:
         return _fail(error, debug, None)

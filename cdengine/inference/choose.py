@@ -44,12 +44,12 @@ class Choice:
         return " + ".join(Path(name).name if Path(name) in self.files else name for name in self.names)
 
 
-def resolve(options: DetectOptions, rgb: bool, reporter: Reporter) -> Choice:
+def resolve(options: DetectOptions, bands: int, reporter: Reporter) -> Choice:
     """Checks that every name means something.
 
     Args:
         options: `model` and `ensemble`.
-        rgb: whether both dates are plain RGB images.
+        bands: number of bands that both dates have, 0 where it differs.
         reporter: is told what "default" stands for.
 
     Raises:
@@ -57,11 +57,14 @@ def resolve(options: DetectOptions, rgb: bool, reporter: Reporter) -> Choice:
         ModelError: a file that is no model; see `container.read_card`.
     """
     names, files = [], []
+    rgb = bands == 3
     asked = (options.model, *options.ensemble) if options.model != "default" else options.ensemble or ("default",)
     for name in asked:
         if name == "default":
             name = DEFAULT_RGB if rgb else DEFAULT_OTHER
-            why = "RGB imagery, and no trained RGB model ships yet" if rgb else "not plain RGB imagery"
+            why = "RGB imagery, and no trained RGB model ships yet" if rgb else "not three-band RGB imagery"
+            if not rgb and bands == 1:
+                why += "; for radar, log-ratio serves better"
             reporter.info(f"model: {name} ({why})")
         if name not in METHODS and name not in SHIPPED:
             files.append(_file(name))

@@ -34,6 +34,7 @@ from cdengine.raster.source import gdal_env, members
 from cdengine.vector.aoi import Aoi, load_aoi
 from cdengine.vector.stream import LargePolygon, PolygonStream
 
+LEAST_SHARE = 0.05  # of their uncompressed size: nodata and even ground compress that well, textured ground does not
 SEMANTIC_OUTPUTS = ("before_classes", "after_classes", "transitions")
 
 
@@ -90,7 +91,7 @@ def run_detect(before: str, after: str, output: str, options: DetectOptions, rep
                 "--min-area, --simplify and --fill-holes concern polygons only, and none were asked for: "
                 "give --polygons too; the change raster keeps every pixel"
             )
-        choice = resolve(options, pair.before.count == pair.after.count == 3, reporter)
+        choice = resolve(options, pair.before.count if pair.before.count == pair.after.count else 0, reporter)
         facts = plan.fingerprint_job(before, after, choice, options)
         token = plan.token(facts)
         if options.resume and finished(targets, token):
@@ -105,6 +106,7 @@ def run_detect(before: str, after: str, output: str, options: DetectOptions, rep
         sums = Checksums({"before": members(before), "after": members(after)}, reporter)
         stack.callback(sums.close)
         journal = Journal(journal_folder(targets["change"]), facts, resume=options.resume)
+        _tell_of_resume(journal, options.resume, reporter)
         stack.enter_context(reporter.cancellation.cleanup(lambda: _drop(journal, options.resume)))
         try:
             result = _Job(before, after, pair, choice, options, token, sums, publication, journal, reporter).run(began)
@@ -145,12 +147,15 @@ class _Job:
         layers = self._layers(detector, threshold)
         tiling = self._tiling(detector, pair)
         batch = self._batch(detector)
+        self.publication.require_space(self._least_space(pair, layers))
         Runner(detector, pair, tiling, layers, batch=batch, workers=workers, aoi=aoi).run(self.journal, reporter)
         pair.check_unchanged()
         damaged = self._damaged(pair)
         described = detector.describe()
         assembly = self._assembly(pair, tiling, layers, detector, threshold, described)
         totals, polygons = self._assemble(assembly)
+        if totals.valid == 0:
+            reporter.warning("no pixel could be compared: nowhere do both dates have data (in the area of interest)")
         largest = polygons.largest if polygons is not None else ()
         stats: dict[str, Any] = {"threshold": float(threshold)}
         stats |= figures(totals, detector.classes, pair.overlap)
@@ -197,6 +202,12 @@ class _Job:
         threads = getattr(detector, "concurrency", workers)
         tiling, layers, batch = self._tiling(detector, pair), self._layers(detector, 0.5), self._batch(detector)
         require_memory(pair, tiling, layers, channels(detector), batch * (threads + 1))
+
+    def _least_space(self, pair: Pair, layers: LayerFormat) -> int:
+        """Bytes that parts and outputs take at the very least, compression taken at its best; for all pixels."""
+        stored = sum(layer.itemsize for layer in layers.empty(1, 1).values())
+        written = stored if "probability" in self.publication.targets else 0
+        return int(LEAST_SHARE * (stored + written) * pair.window.pixels)
 
     def _batch(self, detector: Detector) -> int:
         size = self.options.batch_size
@@ -315,6 +326,14 @@ class _Job:
 def _arithmetic(detector: Detector) -> dict[str, str]:
     """Devices and precisions in force: with others the last bits of the probabilities differ."""
     return {name: str(value) for name, value in detector.describe().items() if name.endswith(("device", "precision"))}
+
+
+def _tell_of_resume(journal: Journal, resume: bool, reporter: Reporter) -> None:
+    """What `--resume` did not find, or what leaving it out throws away."""
+    if resume and not journal.interrupted:
+        reporter.info("nothing to resume: no interrupted run of this output; starting afresh")
+    elif journal.interrupted and not resume:
+        reporter.warning("an interrupted run of this output is thrown away (--resume would have gone on with it)")
 
 
 def _after_failure(error: BaseException, journal: Journal, resume: bool, reporter: Reporter) -> None:

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from cdengine.errors import DiskFullError, ResumeMismatchError
+from cdengine.errors import DiskFullError, OutputError, ResumeMismatchError
 from cdengine.events import Reporter
+from cdengine.raster.diskerrors import FULL
 from cdengine.raster.lock import hidden_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -51,7 +52,8 @@ class Journal:
         self._stored: dict[str, str] = {}  # name → sha256
         self.settings: dict[str, Any] = {}
         self._path = folder / NAME
-        if resume and self._path.exists():
+        self.interrupted = self._path.exists()  # an earlier run left something
+        if resume and self.interrupted:
             self._load()
         else:
             shutil.rmtree(folder, ignore_errors=True)
@@ -60,7 +62,7 @@ class Journal:
             if not self._path.exists():
                 self._append({"schema": SCHEMA, "job": self._job}, mode="x")
         except OSError as error:
-            raise DiskFullError(f"{folder}: cannot keep finished parts ({error.strerror}): free some space") from error
+            raise _failure(error, f"{folder}: cannot keep finished parts", "then run again") from error
 
     def _load(self) -> None:
         lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -135,7 +137,7 @@ class Journal:
         """Stores a finished band; when this returns, it survives a crash.
 
         Raises:
-            DiskFullError: the part cannot be written.
+            OutputError: the part cannot be written; a DiskFullError where the disk is full.
         """
         data = _pack(layers)
         name = f"{band:06d}.part"
@@ -147,9 +149,7 @@ class Journal:
             digest = hashlib.sha256(data).hexdigest()
             self._append({"band": band, "file": name, "sha256": digest})
         except OSError as error:
-            raise DiskFullError(
-                f"{self.folder}: cannot store band {band} ({error.strerror}): free some, then run again with --resume"
-            ) from error
+            raise _failure(error, f"{self.folder}: cannot store band {band}", "then run again with --resume") from error
         self._done[band] = (name, digest)
 
     def read(self, band: int) -> dict[str, Array]:
@@ -192,6 +192,13 @@ class Journal:
             file.write(json.dumps(record) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _failure(error: OSError, what: str, then: str) -> OutputError:
+    """A full disk and a vanished or forbidden folder have different remedies."""
+    if error.errno in FULL:
+        return DiskFullError(f"{what} ({error.strerror}): free some space, {then}")
+    return OutputError(f"{what} ({error.strerror}): check the folder and the right to write there, {then}")
 
 
 def _pack(layers: Mapping[str, Array]) -> bytes:

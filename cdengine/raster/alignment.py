@@ -154,14 +154,14 @@ def check_ratio(ratio: float) -> str | None:
     return f"{fact}: objects of the finer image may have no counterpart in the coarser one"
 
 
-def check_crs_presence(before: Grid, after: Grid) -> str | None:
-    """A note for a pair without any CRS.
+def check_crs_presence(before: Grid, after: Grid, names: tuple[str, str] = ("BEFORE", "AFTER")) -> str | None:
+    """A note for a pair without any CRS; `names` are what messages call the two files.
 
     Raises:
         NoCrsError: only one date has a CRS, or none has and the sizes differ.
     """
     if (before.crs is None) != (after.crs is None):
-        lacking = "BEFORE" if before.crs is None else "AFTER"
+        lacking = names[0] if before.crs is None else names[1]
         raise NoCrsError(
             f"{lacking} has no coordinate reference system and the other date has one; assign it first, for example "
             "with `gdal_edit.py -a_srs EPSG:CODE FILE`"

@@ -249,7 +249,8 @@ class Pair:
         second = Date("after", raster, bands_after, indices=indices)
         first.reader.fill_damaged = second.reader.fill_damaged = fill_damaged
         grids = first.raster.grid, second.raster.grid
-        notes = [geometry.check_crs_presence(*grids)]
+        names = f"BEFORE ({first.raster.name})", f"AFTER ({second.raster.name})"
+        notes = [geometry.check_crs_presence(*grids, names)]
         if align == "strict":
             geometry.check_strict(*grids)
         mapping = geometry.pixel_mapping(*grids)
