@@ -70,6 +70,7 @@ bench: install ## timings and memory as JSON and a table in build/bench/
 
 docs: install ## option tables in docs/cli.md are those of the parsers, and links lead somewhere
 	$(PYTHON) tools/make_docs.py --check
+	$(PYTHON) tools/make_faults_page.py --check
 
 clean: ## what make built (not the environment)
 	rm -rf build dist
@@ -101,6 +102,6 @@ $(WHEEL_STAMP): $(SOURCES) | $(INSTALLED)
 	@$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
 	@touch $@
 
-$(PLUGIN_STAMP): $(WHEEL_STAMP) $(PLUGIN_SOURCES) tools/build_plugin.py
+$(PLUGIN_STAMP): $(WHEEL_STAMP) $(PLUGIN_SOURCES) tools/build_plugin.py tools/markdown_page.py docs/qgis.md
 	$(PYTHON) tools/build_plugin.py --wheel build/wheel/cdengine-*.whl
 	@touch $@

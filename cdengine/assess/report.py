@@ -20,8 +20,9 @@ from cdengine.assess.reportdata import (
     Transitions,
 )
 from cdengine.raster.paths import redact
+from cdengine.vector.area import area_text
 
-__all__ = ["ChangedPlace", "Histogram", "Input", "ReportData", "Transitions", "area_text", "write_report"]
+__all__ = ["ChangedPlace", "Histogram", "Input", "ReportData", "Transitions", "write_report"]
 LARGEST_PICTURE = 900_000  # bytes; larger pictures are compressed anew for the page
 SECRET_WORDS = ("token", "password", "passwd", "secret", "credential", "api_key", "apikey")
 
@@ -58,15 +59,6 @@ def text_of(value: object) -> str:
     """A value as HTML text: secrets of addresses left out, markup and control characters made harmless."""
     plain = redact(str(value))
     return escape("".join(letter if letter.isprintable() else "�" for letter in plain), quote=True)
-
-
-def area_text(square_metres: float) -> str:
-    """An area in the unit that reads best."""
-    if square_metres >= 1e6:
-        return f"{square_metres / 1e6:,.2f} km²"
-    if square_metres >= 1e4:
-        return f"{square_metres / 1e4:,.2f} ha"
-    return f"{square_metres:,.0f} m²"
 
 
 def _share(part: float, whole: float) -> str:

@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     """Runs the job."""
     values = _values(args.values)
-    from cdengine.inference.result import area_text
+    from cdengine.vector.area import area_text
     from cdengine.vector.vectorize import vectorize
 
     result = vectorize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cdengine.vector.area import area_text
+
 
 @dataclass(frozen=True)
 class DetectionResult:
@@ -37,12 +39,3 @@ class DetectionResult:
     def _paths(self) -> list[str]:
         width = max(len(name) for name in self.outputs) + 1
         return [f"{name + ':':<{width}} {path}" for name, path in self.outputs.items()]
-
-
-def area_text(square_metres: float) -> str:
-    """An area in the unit that suits its size."""
-    if square_metres >= 1e6:
-        return f"{square_metres / 1e6:,.2f} km²"
-    if square_metres >= 1e4:
-        return f"{square_metres / 1e4:,.2f} ha"
-    return f"{square_metres:,.0f} m²"

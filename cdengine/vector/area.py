@@ -168,6 +168,15 @@ def positions(transform: Affine, cols: Array, rows: Array) -> tuple[Array, Array
     return t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
 
 
+def area_text(square_metres: float) -> str:
+    """An area in the unit that suits its size."""
+    if square_metres >= 1e6:
+        return f"{square_metres / 1e6:,.2f} km²"
+    if square_metres >= 1e4:
+        return f"{square_metres / 1e4:,.2f} ha"
+    return f"{square_metres:,.0f} m²"
+
+
 class PixelArea:
     """Adds up the ground under selected pixels of a grid, strip by strip, without any polygon."""
 
