@@ -57,12 +57,19 @@ class LayerFormat:
 
     def quantise(self, probability: Array) -> Array:
         """uint8 0 … 200, rounded, but never across the threshold: change stays what it was."""
-        step = np.ceil(np.float64(np.float32(self.threshold)) * SCALE)  # the first step that counts as change
-        rounded = np.rint(probability.astype(np.float64) * SCALE)
+        # float32 and bytes only: this runs for every pixel, beside a network that wants all cores
+        step = self._step
+        rounded = np.rint(probability * np.float32(SCALE)).astype(np.uint8)
         changed = probability >= np.float32(self.threshold)
-        rounded = np.where(changed, np.maximum(rounded, step), np.minimum(rounded, step - 1))
-        steps: Array = np.clip(rounded, 0, SCALE).astype(np.uint8)
+        least = changed.astype(np.uint8) * np.uint8(step)
+        most = np.where(changed, np.uint8(SCALE), np.uint8(max(step - 1, 0)))
+        steps: Array = np.minimum(np.maximum(rounded, least), most)
         return steps
+
+    @property
+    def _step(self) -> int:
+        """The first of the 200 steps that counts as change."""
+        return int(np.ceil(np.float64(np.float32(self.threshold)) * SCALE))
 
     def valid(self, probability: Array) -> Array:
         """bool: where a stored probability was computed."""
@@ -76,6 +83,5 @@ class LayerFormat:
             with np.errstate(invalid="ignore"):
                 changed = probability >= np.float32(self.threshold)
         else:
-            step = np.ceil(np.float64(np.float32(self.threshold)) * SCALE)
-            changed = (probability >= step) & (probability != NODATA)
+            changed = (probability >= self._step) & (probability != NODATA)
         return changed
