@@ -5,7 +5,6 @@ Each figure is the `ru_maxrss` of a process of its own that runs the command lin
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -21,16 +20,19 @@ WIDE_ROWS, WIDE_COLUMNS = 1024, 48_000
 MODEL_SIDE = 1024  # of the pair from which the benchmark's model takes its statistics
 
 
+# A child's peak begins with what its parent held when it was started, so a small process of its own starts and weighs it.
+WEIGH = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
 def peak_mb(arguments: list[str]) -> float:
     """Peak resident memory, MB (10^6 bytes), of `python -m cdengine ARGUMENTS`, of which nothing may fail."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cdengine", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise subprocess.CalledProcessError(process.returncode, process.args)
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    command = [sys.executable, "-c", WEIGH, sys.executable, "-m", "cdengine", *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def detect_peak_mb(folder: Path, rows: int, columns: int, model: str) -> float:
