@@ -20,7 +20,7 @@ WIDE_ROWS, WIDE_COLUMNS = 1024, 48_000
 MODEL_SIDE = 1024  # of the pair from which the benchmark's model takes its statistics
 
 
-# A child's peak begins with what its parent held when it was started, so a small process of its own starts and weighs it.
+# A child's peak begins with what its parent held when it was started: a small process of its own starts and weighs it.
 WEIGH = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
