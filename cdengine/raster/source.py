@@ -41,7 +41,7 @@ from cdengine.raster.paths import SourcePath, display_uri, parse
 
 __all__ = ["Raster", "display_uri", "fingerprint", "gdal_env", "inspect", "members", "open_raster"]
 
-CACHE_BYTES = 64 << 20
+CACHE_BYTES = 32 << 20  # cells are whole blocks, read once: a larger cache was measured to bring nothing
 MAX_PIXELS = 10**12  # a million by a million: more is a header that nobody meant
 MAX_BANDS = 4096
 MAX_BLOCK_BYTES = 256 << 20
