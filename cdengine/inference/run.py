@@ -90,6 +90,7 @@ class Runner:
         self._workers, self._aoi = workers, aoi
         self.batch = batch
         self._wanted: dict[int, Array] = {}
+        self._failure: BaseException | None = None
 
     def run(self, journal: Journal, reporter: Reporter) -> None:
         """Fills the journal.
@@ -211,7 +212,15 @@ class Runner:
             yield result()
 
     def _predict(self, work: _Work) -> Array:
-        return self._detector.predict(np.stack(work.before), np.stack(work.after), np.stack(work.valid))
+        if self._failure is not None:
+            raise self._failure  # a batch that waited its turn: a lost device must not be touched again
+        try:
+            return self._detector.predict(np.stack(work.before), np.stack(work.after), np.stack(work.valid))
+        except BatchTooLarge:
+            raise
+        except BaseException as error:
+            self._failure = error
+            raise
 
     def _smaller(self, work: _Work, journal: Journal, reporter: Reporter) -> Array:
         """Does a batch again in halves, and keeps the smaller size for all that follows."""
