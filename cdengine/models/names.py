@@ -5,4 +5,7 @@
 
 from __future__ import annotations
 
-ARCHITECTURE_NAMES: tuple[str, ...] = ("fc-siam-diff",)
+ARCHITECTURE_NAMES: tuple[str, ...] = (
+    "btc",
+    "fc-siam-diff",
+)

@@ -20,10 +20,12 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from cdengine.errors import ModelArchitectureError
+from cdengine.models.btc import BTC
 from cdengine.models.container import MAX_TENSORS
 from cdengine.models.fc_siam_diff import FCSiamDiff
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "btc": BTC,
     "fc-siam-diff": FCSiamDiff,
 }
 
