@@ -229,6 +229,18 @@ class NothingToEstimateError(InputError):
     slug = "too-little-data"
 
 
+class DatasetError(InputError):
+    """Folders, lists or the index of a data set do not make complete pairs."""
+
+    slug = "dataset"
+
+
+class LabelError(InputError):
+    """A label holds values or colours that its coding does not know."""
+
+    slug = "label"
+
+
 # ---------------------------------------------------------------- 4: models
 class ModelError(CDEngineError):
     """A model is unknown, broken or unsuitable."""
