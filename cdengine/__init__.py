@@ -17,14 +17,16 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from cdengine.errors import CDEngineError
     from cdengine.inference.detect import detect
+    from cdengine.inference.evaluate import evaluate
     from cdengine.inference.result import DetectionResult
     from cdengine.models.modelfile import load_model
 
-__all__ = ["CDEngineError", "DetectionResult", "__version__", "detect", "load_model"]
+__all__ = ["CDEngineError", "DetectionResult", "__version__", "detect", "evaluate", "load_model"]
 
 _HOMES = {
     "CDEngineError": "cdengine.errors",
     "detect": "cdengine.inference.detect",
+    "evaluate": "cdengine.inference.evaluate",
     "DetectionResult": "cdengine.inference.result",
     "load_model": "cdengine.models.modelfile",
 }

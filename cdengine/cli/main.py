@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "detect": ("detect", "find what changed between two georeferenced images"),
     "align": ("align", "put one image on the grid of another, removing a residual shift"),
     "vectorize": ("vectorize", "turn a change or class raster into polygons with areas"),
+    "evaluate": ("evaluate", "measure a model, or predictions made elsewhere, on pairs with labels"),
     "models": ("models", "list methods, architectures and shipped models, or show a model file's card"),
     "doctor": ("doctor", "tell what works on this machine, what is missing and how to get it"),
     "bench": ("bench", "measure detect against the raw network on this machine"),
