@@ -33,6 +33,49 @@ def conv_norm_relu(channels: int, width: int, kernel: int = 3, *, norm: str = "b
     return nn.Sequential(convolution, normalisation(norm, width), nn.ReLU(inplace=True))
 
 
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with batch normalisation beside an identity (He et al. 2016, figure 2).
+
+    Where the number of channels changes, a 1x1 convolution stands for the identity. The first one may be dilated.
+    """
+
+    def __init__(self, channels: int, width: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv_norm_relu(channels, width, dilation=dilation),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        alike = channels == width
+        self.skip = (
+            nn.Identity() if alike else nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width))
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, channels, H, W) to (B, width, H, W)."""
+        return torch.relu(self.body(features) + self.skip(features))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """softmax(scale * query @ key^T) @ value, without keeping the matrix of all weights in memory.
+
+    Args:
+        query: (..., N, D).
+        key: (..., M, D).
+        value: (..., M, E), with E >= D.
+        scale: of the products.
+
+    Returns:
+        (..., N, E).
+    """
+    # The kernels that save memory want one width for all three; zeros change no product.
+    missing = value.shape[-1] - query.shape[-1]
+    if missing:
+        query, key = functional.pad(query, (0, missing)), functional.pad(key, (0, missing))
+    weighted: Tensor = functional.scaled_dot_product_attention(query, key, value, scale=scale)
+    return weighted
+
+
 def upsample(image: Tensor, factor: int) -> Tensor:
     """Bilinear, by a whole factor (so that an exported graph holds for every size); pixel edges stay in place."""
     if factor == 1:
