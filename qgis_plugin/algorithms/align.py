@@ -24,7 +24,7 @@ class Align(EngineAlgorithm):
     TAGS = ("register", "coregistration", "shift", "warp")
     FIELDS = (
         shared.BEFORE,
-        fields.Raster("AFTER", "After", "The image that is moved onto the other's pixels."),
+        fields.Raster("AFTER", "Image after", "The image that is moved onto the other's pixels."),
         fields.Choice(
             "ALIGN",
             "Alignment",
@@ -51,6 +51,17 @@ class Align(EngineAlgorithm):
             choices=("nearest", "bilinear", "cubic"),
             default="bilinear",
         ),
+        fields.Bands(
+            "BANDS_AFTER",
+            "Bands of the image after",
+            "Which bands are written, in this order. Empty: all but alpha.",
+            "--bands-after",
+            advanced=True,
+            optional=True,
+            parent="AFTER",
+        ),
+        shared.ALLOW_REMOTE,
+        shared.COG,
         fields.RasterOutput("OUTPUT", "Aligned", "The later image on the chosen grid.", "--output"),
     )
     NUMBERS: ClassVar = {

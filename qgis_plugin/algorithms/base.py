@@ -164,7 +164,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         positional: List[str] = []
         for field in self.FIELDS:
             if isinstance(field, fields.Output):
-                words = [field.option, outputs[field.name]] if field.name in outputs else []
+                words = fields.given(field.option, outputs.get(field.name))
             else:
                 words = field.argv(call)
             (named if field.option else positional).extend(words)

@@ -66,34 +66,37 @@ def pair(call: fields.Call, before: str = "BEFORE", after: str = "AFTER") -> str
     if first is None or second is None:
         return ""
     if _same(first.source()) == _same(second.source()):
-        return f"Before and After are the same raster ({first.source()}): choose two dates."
+        return f"Before and after are the same raster ({first.source()}): choose two dates."
     if first.crs().isValid() != second.crs().isValid():
-        without = "Before" if second.crs().isValid() else "After"
+        without = "before" if second.crs().isValid() else "after"
         return (
-            f"{without} has no coordinate reference system and the other date has one: "
+            f"The image {without} has no coordinate reference system and the other one has: "
             "assign it first (Raster > Projections > Assign projection)."
         )
     if first.crs().isValid() and _apart(first, second, call):
-        return f"Before ({first.name()}) and After ({second.name()}) share no ground: check their extents and CRS."
+        return (
+            f"The images before ({first.name()}) and after ({second.name()}) share no ground: "
+            "check their extents and CRS."
+        )
     return ""
 
 
 def bands(call: fields.Call) -> str:
     """Chosen bands must exist and come in pairs."""
     chosen = {}
-    for name, raster, label in (("BANDS_BEFORE", "BEFORE", "Before"), ("BANDS_AFTER", "AFTER", "After")):
+    for name, raster, label in (("BANDS_BEFORE", "BEFORE", "before"), ("BANDS_AFTER", "AFTER", "after")):
         field = fields.Bands(name, label, "", parent=raster)
         chosen[label] = field.numbers(call)
         layer = _layer(call, raster)
         if layer is not None:
             for number in chosen[label]:
                 if not 1 <= number <= layer.bandCount():
-                    return f"Bands of {label}: band {number} does not exist, the raster has {layer.bandCount()}."
-    first, second = chosen["Before"], chosen["After"]
+                    return (
+                        f"Bands of the image {label}: band {number} does not exist, the raster has {layer.bandCount()}."
+                    )
+    first, second = chosen["before"], chosen["after"]
     if first and second and len(first) != len(second):
-        return (
-            f"Bands of Before and of After differ in number ({len(first)} and {len(second)}): choose as many of each."
-        )
+        return f"The bands of the two images differ in number ({len(first)} and {len(second)}): choose as many of each."
     return ""
 
 
@@ -113,6 +116,8 @@ def tiles(call: fields.Call, default_tile: int = 512) -> str:
 
 def model(call: fields.Call) -> str:
     """A model that is named as a file must be there; names are the engine's to judge."""
+    if call.algorithm.parameterDefinition("MODEL") is None:
+        return ""
     name = call.algorithm.parameterAsString(call.parameters, "MODEL", call.context).strip()
     if (os.path.isabs(name) or name.lower().endswith(MODEL_SUFFIX)) and not os.path.isfile(name):
         return f"Model: the file {name} does not exist."

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from . import checks, fields, shared
-from .base import EngineAlgorithm
+from . import shared
+from .detection import Detection, with_fields
 
 
-class Detect(EngineAlgorithm):
+class Detect(Detection):
     """Two images in, change raster and polygons out."""
 
     ID = "detect"
     TITLE = "Detect changes"
-    COMMAND = "detect"
     ICON = "detect.svg"
     SUMMARY = "Finds what changed between two images of one place, as a raster and as polygons with their areas."
     HELP = (
@@ -23,30 +22,4 @@ class Detect(EngineAlgorithm):
         "The work is done by the engine, a program of its own: see Install the engine, or the setting Engine Python.",
     )
     TAGS = ("damage", "deforestation", "building", "bi-temporal", "deep learning", "model")
-    FIELDS = (
-        shared.BEFORE,
-        shared.AFTER,
-        shared.MODEL,
-        shared.MIN_AREA,
-        *shared.COMPUTING,
-        *shared.NETWORK,
-        *shared.TILING,
-        shared.SIMPLIFY,
-        shared.FILL_HOLES,
-        *shared.WRITING,
-        shared.CHANGE,
-        shared.POLYGONS,
-        shared.PROBABILITY,
-        *shared.SEMANTIC,
-        shared.REPORT,
-        shared.QUICKLOOK,
-    )
-    NUMBERS = shared.NUMBERS
-    STAGES = shared.STAGES
-    TITLES = shared.TITLES
-
-    def problem(self, call: fields.Call) -> str:
-        """The pair, bands, tiles and the model's file."""
-        return (
-            super().problem(call) or checks.pair(call) or checks.bands(call) or checks.tiles(call) or checks.model(call)
-        )
+    FIELDS = with_fields(shared.MODEL, trained=True)

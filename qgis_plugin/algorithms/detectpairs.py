@@ -16,23 +16,30 @@ from qgis.core import (
 
 from .. import styling
 from ..engine.process import EngineFailed
-from . import checks, fields, shared, sources
-from .base import EngineAlgorithm, make_folder
+from . import checks, fields, sources
+from .base import make_folder
+from .detect import Detect
+from .detection import Detection
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png", ".jpg", ".jpeg")
 # A pair that cannot be used is reported and left out; anything else (model, device, disk) would fail for every pair.
 BAD_INPUT = 3
-OF_ONE_PAIR = {field.name for field in (*shared.SEMANTIC, shared.CHANGE, shared.POLYGONS, shared.PROBABILITY)} | {
-    "BEFORE",
-    "AFTER",
-    "REPORT",
-    "QUICKLOOK",
-    "BANDS_BEFORE",
-    "BANDS_AFTER",
-    "RESUME",
-}
+PER_PAIR = {"BEFORE", "AFTER", "BANDS_BEFORE", "BANDS_AFTER"}
 
 Pair = Tuple[str, str, str]  # name, before, after
+
+# Text in place of the box with a raster's bands: here are many rasters.
+BANDS = [
+    fields.Text(
+        f"BANDS_{date}",
+        f"Bands of the images {date.lower()}",
+        "Which bands are compared, by number or name, separated by commas, such as 4,3,2. Empty: all.",
+        f"--bands-{date.lower()}",
+        advanced=True,
+        optional=True,
+    )
+    for date in ("BEFORE", "AFTER")
+]
 
 
 class FolderOutput(fields.Output):
@@ -45,12 +52,11 @@ class FolderOutput(fields.Output):
         return str(call.algorithm.parameterAsFileOutput(call.parameters, self.name, call.context))
 
 
-class DetectPairs(EngineAlgorithm):
+class DetectPairs(Detection):
     """One engine run per pair; a pair that cannot be used does not stop the others."""
 
     ID = "detectpairs"
     TITLE = "Detect changes over many pairs"
-    COMMAND = "detect"
     ICON = "pairs.svg"
     SUMMARY = "Detects changes in every pair of images of the same file name in two folders."
     HELP = (
@@ -67,15 +73,9 @@ class DetectPairs(EngineAlgorithm):
         fields.Folder(
             "AFTER_FOLDER", "Folder with the images after", "Files of the same names as in the other folder."
         ),
-        shared.MODEL,
-        shared.MIN_AREA,
-        *(field for field in shared.COMPUTING if field.name not in OF_ONE_PAIR),
-        *shared.NETWORK,
-        *shared.TILING,
-        shared.SIMPLIFY,
-        shared.FILL_HOLES,
+        *(field for field in Detect.FIELDS if not isinstance(field, fields.Output) and field.name not in PER_PAIR),
+        *BANDS,
         fields.Switch("SAVE_PROBABILITY", "Save the probability rasters too", "One more raster for each pair.", "-"),
-        *(field for field in shared.WRITING if field.name not in OF_ONE_PAIR),
         FolderOutput("RESULTS", "Results", "Folder for the results of all pairs.", "-"),
     )
     NUMBERS: ClassVar = {
@@ -84,8 +84,6 @@ class DetectPairs(EngineAlgorithm):
         "CHANGED_AREA_M2": ("Changed area of all pairs in square metres", ""),
         "N_CHANGES": ("Number of changed areas in all pairs", ""),
     }
-    STAGES = shared.STAGES
-    TITLES = shared.TITLES
     PER_RUN = ("BEFORE_FOLDER", "AFTER_FOLDER", "SAVE_PROBABILITY", "RESULTS")
 
     def initAlgorithm(self, configuration: Dict[str, Any] | None = None) -> None:
@@ -147,9 +145,9 @@ class DetectPairs(EngineAlgorithm):
             steps.setCurrentStep(number)
             feedback.pushInfo(f"[{number + 1}/{len(self._pairs)}] {name}")
             outputs = self._paths(folder, name)
-            words = [word for option, path in outputs.items() for word in (option, path)]
+            words = [word for option, path in outputs.items() for word in fields.given(option, path)]
             try:
-                result = self.run_engine(python, ["detect", before, after, *words, *self._arguments], steps)
+                result = self.run_engine(python, [self.COMMAND, before, after, *words, *self._arguments], steps)
             except EngineFailed as error:
                 if error.exit_code != BAD_INPUT:
                     raise QgsProcessingException(f"{name}: {error}") from error

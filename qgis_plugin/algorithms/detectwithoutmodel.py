@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from . import checks, fields, shared
-from .base import EngineAlgorithm
+from . import shared
+from .detection import Detection, with_fields
 
 
-class DetectWithoutModel(EngineAlgorithm):
+class DetectWithoutModel(Detection):
     """As detect, with a method in place of a model."""
 
     ID = "detectwithoutmodel"
     TITLE = "Detect changes without a model"
-    COMMAND = "detect"
     ICON = "nomodel.svg"
     SUMMARY = "Finds what changed between two images by their statistics alone: no training, any bands, any sensor."
     HELP = (
@@ -21,26 +20,4 @@ class DetectWithoutModel(EngineAlgorithm):
         "Radar images: log-ratio. Multispectral images: irmad.",
     )
     TAGS = ("irmad", "mad", "cva", "pca", "sfa", "log-ratio", "sar", "radar", "unsupervised", "statistics")
-    FIELDS = (
-        shared.BEFORE,
-        shared.AFTER,
-        shared.METHOD,
-        shared.MIN_AREA,
-        *shared.COMPUTING,
-        *shared.TILING,
-        shared.SIMPLIFY,
-        shared.FILL_HOLES,
-        *shared.WRITING,
-        shared.CHANGE,
-        shared.POLYGONS,
-        shared.PROBABILITY,
-        shared.REPORT,
-        shared.QUICKLOOK,
-    )
-    NUMBERS = shared.NUMBERS
-    STAGES = shared.STAGES
-    TITLES = shared.TITLES
-
-    def problem(self, call: fields.Call) -> str:
-        """The pair, bands and tiles."""
-        return super().problem(call) or checks.pair(call) or checks.bands(call) or checks.tiles(call)
+    FIELDS = with_fields(shared.METHOD, trained=False)

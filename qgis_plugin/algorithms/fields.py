@@ -33,6 +33,14 @@ from .. import compat
 from . import sources
 
 
+def given(option: str, value: Optional[str]) -> List[str]:
+    """Words that give the engine one value; none where there is no value."""
+    if value is None:
+        return []
+    # One word: of two, the engine would take a value that begins with a minus for another option.
+    return [f"{option}={value}"] if option else [value]
+
+
 @dataclass(frozen=True)
 class Call:
     """What a field reads its value from."""
@@ -76,10 +84,7 @@ class Field:
 
     def argv(self, call: Call) -> List[str]:
         """Words of the command line."""
-        value = self.value(call)
-        if value is None:
-            return []
-        return [self.option, value] if self.option else [value]
+        return given(self.option, self.value(call))
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,8 @@ class Switch(Field):
         return self.option if call.algorithm.parameterAsBool(call.parameters, self.name, call.context) else None
 
     def argv(self, call: Call) -> List[str]:
-        return [self.option] if self.value(call) else []
+        value = self.value(call)
+        return [value] if value else []
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Narrator:
         self._order: List[str] = list(weights)
         self._current: Optional[str] = None
         self._percent = 0.0
-        self._said_at = 0.0
+        self._entered_at = self._said_at = 0.0
 
     def __call__(self, event: events.Event) -> None:
         """Passes one event on."""
@@ -61,9 +61,11 @@ class Narrator:
             self._enter(event.stage)
         self._percent = max(self._percent, self._overall(event.stage, fraction))
         self._feedback.setProgress(self._percent)
-        if new or (now - self._said_at >= REMIND_S and 0.0 < fraction < 1.0):
+        if new:
+            self._entered_at = now
+        if new or (now - self._said_at >= REMIND_S and fraction < 1.0):
             self._said_at = now
-            self._feedback.setProgressText(self._text(event, fraction))
+            self._feedback.setProgressText(self._text(event, fraction, now - self._entered_at))
 
     def _overall(self, stage: str, fraction: float) -> float:
         """Percent over all stages. A skipped stage counts as done once a later one has begun."""
@@ -79,10 +81,11 @@ class Narrator:
             self._order.insert(place, stage)
         self._current = stage
 
-    def _text(self, event: events.Progress, fraction: float) -> str:
+    def _text(self, event: events.Progress, fraction: float, seconds: float) -> str:
         title = self._titles.get(event.stage, event.stage[:1].upper() + event.stage[1:].replace("-", " "))
         if fraction <= 0.0:
-            return title
+            # Also of stages that are one single step: "0 of 1 pictures" would tell nothing, the time does.
+            return title if seconds < REMIND_S else f"{title}: {_duration(seconds)} so far"
         text = f"{title}: {100 * fraction:.0f} % of {_amount(event.total, event.unit)}"
         return text + (f", {_duration(event.eta_s)} left" if event.eta_s is not None else "")
 

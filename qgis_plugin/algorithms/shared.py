@@ -15,11 +15,13 @@ MODEL_HELP = (
 
 BEFORE = fields.Raster(
     "BEFORE",
-    "Before",
+    "Image before",
     "The earlier image: any raster that GDAL opens. The outputs lie on its grid unless you choose another.",
 )
 AFTER = fields.Raster(
-    "AFTER", "After", "The later image. It may differ in CRS, pixel size and extent; it is aligned while it is read."
+    "AFTER",
+    "Image after",
+    "The later image. It may differ in CRS, pixel size and extent; it is aligned while it is read.",
 )
 MODEL = fields.Text("MODEL", "Model", MODEL_HELP, "--model", default="default", wrapper="widgets.ModelWidgetWrapper")
 METHOD = fields.Choice(
@@ -69,10 +71,21 @@ DEVICE = fields.Text(
     default="auto",
 )
 
+ALLOW_REMOTE = fields.Switch(
+    "ALLOW_REMOTE",
+    "Let local VRT files read from the network",
+    "Off: a VRT file on this computer that names sources elsewhere is refused, for it may come from a stranger.",
+    "--allow-remote",
+    advanced=True,
+)
+COG = fields.Switch(
+    "COG", "Write cloud-optimised GeoTIFFs", "For serving the rasters over the web.", "--cog", advanced=True
+)
+
 COMPUTING: List[fields.Field] = [
     fields.Bands(
         "BANDS_BEFORE",
-        "Bands of Before",
+        "Bands of the image before",
         "Which bands are compared, in the model's order (red, green, blue for the shipped one). Empty: all.",
         "--bands-before",
         advanced=True,
@@ -81,8 +94,8 @@ COMPUTING: List[fields.Field] = [
     ),
     fields.Bands(
         "BANDS_AFTER",
-        "Bands of After",
-        "The corresponding bands of After, as many as of Before. Empty: all.",
+        "Bands of the image after",
+        "The corresponding bands of the later image, as many as of the earlier one. Empty: all.",
         "--bands-after",
         advanced=True,
         optional=True,
@@ -100,7 +113,7 @@ COMPUTING: List[fields.Field] = [
     fields.Choice(
         "ALIGN",
         "Alignment",
-        "auto: After is warped onto the common grid. strict: refuse grids that differ. "
+        "auto: the later image is warped onto the common grid. strict: refuse grids that differ. "
         "register: also estimate a residual shift between the images, and remove it.",
         "--align",
         advanced=True,
@@ -116,6 +129,17 @@ COMPUTING: List[fields.Field] = [
         choices=("before", "after", "finer"),
         default="before",
     ),
+    fields.Choice(
+        "ON_CORRUPT",
+        "Blocks that cannot be read",
+        "error: a damaged block of an image stops the run and is named. nodata: it counts as nodata, with a warning, "
+        "and the rest is done.",
+        "--on-corrupt",
+        advanced=True,
+        choices=("error", "nodata"),
+        default="error",
+    ),
+    ALLOW_REMOTE,
     DEVICE,
 ]
 
@@ -203,9 +227,7 @@ WRITING: List[fields.Field] = [
         choices=("float32", "uint8"),
         default="float32",
     ),
-    fields.Switch(
-        "COG", "Write cloud-optimised GeoTIFFs", "For serving the rasters over the web.", "--cog", advanced=True
-    ),
+    COG,
     fields.Switch(
         "RESUME",
         "Resume an interrupted run",
@@ -273,15 +295,3 @@ SEMANTIC: List[fields.Field] = [
         ("TRANSITIONS", "Transitions", "What changed into what, 0 where nothing did.", "--transitions"),
     )
 ]
-
-# output → (what it is, its name in the engine's stats)
-NUMBERS = {
-    "CHANGED_AREA_M2": ("Changed area in square metres", "changed_area_m2"),
-    "CHANGED_PERCENT": ("Changed part of the compared pixels in percent", "changed_percent"),
-    "CHANGED_PIXELS": ("Changed pixels", "changed_px"),
-    "N_CHANGES": ("Number of polygons", "polygons"),
-    "THRESHOLD_USED": ("Threshold that was used", "threshold"),
-}
-# Shares of the time, from runs on the sample scenes; a stage that is not listed gets a small one where it comes up.
-STAGES = {"load model": 3.0, "detect": 65.0, "write": 22.0, "overviews": 5.0, "write polygons": 5.0}
-TITLES = {"load model": "Loading the model", "detect": "Detecting changes", "write": "Writing the results"}

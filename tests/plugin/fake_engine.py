@@ -29,7 +29,7 @@ def progress(stage, done, total, eta=None):
 
 
 def value(name, default=None):
-    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
+    return next((word.split("=", 1)[1] for word in sys.argv if word.startswith(name + "=")), default)
 
 
 def positional():

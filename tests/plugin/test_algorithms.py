@@ -23,7 +23,8 @@ def failure(name, parameters, feedback=None):
 
 
 def options(words):
-    return {word: following for word, following in zip(words, [*words[1:], ""], strict=True) if word.startswith("--")}
+    """Option → its value, as `--option=value` gives it; "" for those without."""
+    return dict((word.split("=", 1) + [""])[:2] for word in words if word.startswith("--"))
 
 
 def test_detect(qgis, fake, pair, tmp_path, feedback):
@@ -52,8 +53,9 @@ def test_detect(qgis, fake, pair, tmp_path, feedback):
     given = options(words)
     assert given["--model"] == "irmad" and given["--bands-before"] == "3,2,1" and given["--threshold"] == "0.6"
     assert given["--tile"] == "256" and given["--tta"] == "d4" and given["--min-area"] == "50.0"
-    assert {"--cog", "--overwrite", "--cancel-on-stdin-close"} <= set(words) and given["--progress"] == "json"
-    assert "--overlap" not in words and "--resume" not in words and "--quicklook" not in words
+    assert {"--cog", "--overwrite", "--cancel-on-stdin-close"} <= set(words) and given["--on-corrupt"] == "error"
+    assert words[words.index("--progress") + 1] == "json"
+    assert not {"--overlap", "--resume", "--quicklook", "--allow-remote"} & set(given)
     assert os.path.isfile(result["CHANGE"]) and os.path.isfile(result["POLYGONS"]) and os.path.isfile(result["REPORT"])
     assert result["CHANGED_AREA_M2"] == 2500.0 and result["N_CHANGES"] == 1 and result["CHANGED_PERCENT"] == 25.0
     assert any("Fake CPU" in text for text in feedback.infos)
@@ -68,7 +70,7 @@ def test_only_what_is_wanted_is_made(qgis, fake, pair):
     )
     words = fake.detect_runs()[0]
     assert options(words)["--model"] == "cva"
-    assert not {"--polygons", "--probability", "--report"} & set(words)
+    assert not {"--polygons", "--probability", "--report"} & set(options(words))
     assert options(words)["--output"] == result["CHANGE"] and os.path.isfile(result["CHANGE"])
 
 
@@ -86,6 +88,11 @@ def test_align_and_vectorize(qgis, fake, pair, tmp_path):
     run("vectorize", {"INPUT": pair[0], "PROBABILITY": pair[1], "OUTPUT": str(tmp_path / "v.geojson")})
     words = fake.detect_runs()[-1]
     assert words[:2] == ["vectorize", pair[0]] and options(words)["--probability"] == pair[1]
+
+
+def test_values_that_begin_with_a_minus(qgis, fake, pair):
+    run("vectorize", {"INPUT": pair[0], "VALUES": "-1,1", "OUTPUT": "TEMPORARY_OUTPUT"})
+    assert "--values=-1,1" in fake.detect_runs()[-1]
 
 
 # ---------------------------------------------------------------- inputs
@@ -197,6 +204,7 @@ def test_same_raster_twice(qgis, fake, pair):
         ({"TILE": 64, "OVERLAP": 64}, "smaller than the tile"),
         ({"BANDS_BEFORE": [1, 9]}, "band 9 does not exist"),
         ({"BANDS_BEFORE": [1, 2], "BANDS_AFTER": [1]}, "differ in number"),
+        ({"ON_CORRUPT": "ignore"}, "ON_CORRUPT"),
         ({"MODEL": "/nowhere/model.safetensors"}, "does not exist"),
         ({"CHANGE": "/tmp/x.png"}, "end in .tif"),
         ({"POLYGONS": "/tmp/x.shp"}, "end in .gpkg"),
@@ -214,7 +222,7 @@ def test_checks_before_anything_starts(qgis, fake, pair, wrong, words):
 
 
 def test_output_is_input(qgis, fake, pair):
-    assert "would overwrite the input Before" in failure(
+    assert "would overwrite the input Image before" in failure(
         "detect", {"BEFORE": pair[0], "AFTER": pair[1], "CHANGE": pair[0]}
     )
 
@@ -225,7 +233,7 @@ def test_places_apart(qgis, fake, pair, tmp_path):
     degrees = make_raster(tmp_path / "degrees.tif", epsg=4326, origin=(14.999, 45.156), pixel=0.0001)
     run("detect", {"BEFORE": pair[0], "AFTER": degrees, "CHANGE": "TEMPORARY_OUTPUT"})
     bare = make_raster(tmp_path / "bare.tif", epsg=None)
-    assert "After has no coordinate reference system" in failure(
+    assert "image after has no coordinate reference system" in failure(
         "detect", {"BEFORE": pair[0], "AFTER": bare, "CHANGE": "TEMPORARY_OUTPUT"}
     )
 

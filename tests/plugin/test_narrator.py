@@ -54,3 +54,13 @@ def test_words(qgis, feedback, monkeypatch):
 def test_empty_stage(qgis, feedback):
     narrate(feedback, [("write polygons", 0, 0, "polygons", None)], {"write polygons": 1.0})
     assert feedback.texts == ["Write polygons"] and set(feedback.percents) <= {0.0}
+
+
+def test_steps_that_cannot_be_measured_tell_the_time(qgis, feedback, monkeypatch):
+    from qgis_plugin.algorithms import narrator
+
+    now = iter(range(0, 1000, 6))
+    monkeypatch.setattr(narrator.time, "monotonic", lambda: float(next(now)))
+    events = [("load model", done, 1, "model", None) for done in (0, 0, 0, 0, 1)]
+    narrate(feedback, events, {"load model": 1.0})
+    assert feedback.texts == ["Load model", "Load model: 12 s so far"], "neither 0 of 1 models nor every event"

@@ -58,7 +58,7 @@ def test_run(shell, pair, tmp_path):
     assert results["CHANGE"] == out["CHANGE"] and results["CHANGED_AREA_M2"] == 2500
     assert all(os.path.isfile(path) for path in out.values()) and (tmp_path / "c.qml").exists()
     runs = [json.loads(line)["argv"] for line in (tmp_path / "log").read_text().splitlines()]
-    assert "3,2,1" in runs[-1] and "--probability" not in runs[-1]
+    assert "--bands-before=3,2,1" in runs[-1] and not any(word.startswith("--probability=") for word in runs[-1])
 
 
 def test_model(shell, tmp_path):

@@ -1,6 +1,7 @@
 """The same through the real engine (CDENGINE_PYTHON); skipped where there is none."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -32,6 +33,16 @@ def test_same_pixels_as_the_command_line(qgis, real, pair, tmp_path):
     assert result["CHANGED_PIXELS"] == (changed == 1).sum()
     assert result["CHANGED_AREA_M2"] == pytest.approx(100 * result["CHANGED_PIXELS"], rel=0.01)
     assert result["N_CHANGES"] >= 1 and 0 < result["CHANGED_PERCENT"] < 100 and result["THRESHOLD_USED"] == 0.5
+
+
+@pytest.mark.parametrize("name", ["detect", "align", "vectorize"])
+def test_every_option_of_the_command_has_a_parameter(qgis, real, name):
+    """What the command line can, the dialog can; `--overwrite` and how a run tells its progress are the plugin's own."""
+    text = subprocess.run([real, "-m", "cdengine", name, "--help"], capture_output=True, text=True, check=True).stdout
+    known = set(re.findall(r"^ +(--[a-z-]+)", text.split("options:", 1)[1], re.MULTILINE))
+    own = {"--overwrite", "--progress", "--cancel-on-stdin-close", "--debug"}
+    algorithm = qgis.processingRegistry().createAlgorithmById(f"cdengine:{name}")
+    assert known - own == {field.option for field in algorithm.FIELDS if field.option}
 
 
 def test_area_of_interest_from_memory(qgis, real, pair):

@@ -168,7 +168,7 @@ def test_model_align_detect_vectorize(qgis, fake, pair, tmp_path):
     align, detect, vectorize = fake.detect_runs()
     assert [words[0] for words in (align, detect, vectorize)] == ["align", "detect", "vectorize"]
     assert detect[2] == options(align)["--output"] == str(tmp_path / "a.tif")
-    assert "--polygons" not in detect, "vectorize makes them"
+    assert "--polygons" not in options(detect), "vectorize makes them"
     assert vectorize[1] == str(tmp_path / "c.tif") and options(vectorize)["--min-area"] == "20.0"
     assert os.path.isfile(result["vectorize:Polygons"]) and (tmp_path / "v.qml").exists()
 
