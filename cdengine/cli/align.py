@@ -32,6 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="nearest for class rasters (default: bilinear); pixels that coincide are copied",
     )
     parser.add_argument("--bands-after", metavar="BANDS", help="bands of AFTER, such as 4,3,2 (default: all but alpha)")
+    parser.add_argument("--assume-crs", metavar="CRS", help="CRS of a date whose file holds none, such as EPSG:32632")
+    parser.add_argument("--allow-coarse", action="store_true", help="pixel sizes may differ 100 times or more")
     parser.add_argument("--allow-remote", action="store_true", help="local VRT files may name remote sources")
     parser.add_argument("--cog", action="store_true", help="write a Cloud-Optimized GeoTIFF")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
@@ -49,6 +51,8 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
         grid=args.grid,
         resampling=args.resampling,
         bands_after=args.bands_after,
+        assume_crs=args.assume_crs,
+        allow_coarse=args.allow_coarse,
         cog=args.cog,
         overwrite=args.overwrite,
         allow_remote=args.allow_remote,

@@ -16,21 +16,21 @@ import numpy as np
 from cdengine import __version__
 from cdengine.errors import NothingToEstimateError, UsageError
 from cdengine.events import Reporter
+from cdengine.raster.date import Date
 from cdengine.raster.grid import Grid, Window
 from cdengine.raster.kernels import Method, sample
 from cdengine.raster.overviews import beside
-from cdengine.raster.pair import Bands, Date, GridChoice, Pair
+from cdengine.raster.pair import Bands, GridChoice, Pair
 from cdengine.raster.publish import Publication
 from cdengine.raster.register import Shift, estimate_shift
 from cdengine.raster.sink import GeoTiffSink
-from cdengine.raster.source import inspect, members
+from cdengine.raster.source import members
 from cdengine.raster.spec import RasterSpec
 from cdengine.raster.strips import read_ahead
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 STRIP_ROWS = 256
-TILE_COLS = 512  # what one thread resamples at a time
 AHEAD = 2
 
 
@@ -62,8 +62,10 @@ def align(
     grid: GridChoice = "before",
     resampling: Method = "bilinear",
     bands_after: Bands = None,
+    assume_crs: str | None = None,
     cog: bool = False,
     overwrite: bool = False,
+    allow_coarse: bool = False,
     allow_remote: bool = False,
     reporter: Reporter | None = None,
 ) -> AlignResult:
@@ -78,8 +80,10 @@ def align(
         grid: whose pixels the output has.
         resampling: ignored where pixels coincide: they are copied.
         bands_after: which bands of AFTER; None: all apart from alpha. Indices into a colour table take "nearest".
+        assume_crs: CRS of a date whose file holds none, such as "EPSG:32632".
         cog: write a Cloud-Optimized GeoTIFF.
         overwrite: replace an output that exists.
+        allow_coarse: pixel sizes may differ by any factor.
         allow_remote: a local VRT may name remote sources.
         reporter: takes progress and warnings.
 
@@ -96,6 +100,8 @@ def align(
         bands_after=bands_after,
         align=align,
         grid=grid,
+        assume_crs=assume_crs,
+        allow_coarse=allow_coarse,
         allow_remote=allow_remote,
         indices=resampling == "nearest",
         reporter=reporter,
@@ -114,8 +120,7 @@ def align(
         shift = _residual(pair, reporter) if align == "register" else None
         moved = (shift.rows, shift.cols) if shift else (0.0, 0.0)
         text = pair.with_shift(moved).alignment.text.replace("(bilinear)", f"({resampling})")
-        raster = inspect(after, "after", allow_remote=allow_remote, reporter=Reporter())
-        date = Date("after", raster, bands_after, indices=resampling == "nearest")
+        date = Date("after", pair.rasters[1], bands_after, indices=resampling == "nearest")
         try:
             date.place(pair.grid, moved)
             tags = _tags(pair, text, shift, resampling if date.offset is None else "none")
@@ -236,11 +241,7 @@ def _write(date: Date, sink: GeoTiffSink, resampling: Method, reporter: Reporter
 def _tasks(date: Date, resampling: Method, strip: Window, pixels: Array, valid: Array) -> list[Callable[[], None]]:
     if resampling == "bilinear" or date.offset is not None:
         return date.tasks(strip, pixels, valid)
-    tiles = [
-        Window(strip.row, col, strip.height, min(TILE_COLS, strip.width - col))
-        for col in range(0, strip.width, TILE_COLS)
-    ]
-    return [partial(_fill, date, resampling, tile, strip, pixels, valid) for tile in tiles]
+    return [partial(_fill, date, resampling, tile, strip, pixels, valid) for tile in strip.tiles(*date.tile)]
 
 
 def _fill(

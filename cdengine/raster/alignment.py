@@ -136,8 +136,12 @@ def pixel_metres(grid: Grid) -> float:
     return float(math.sqrt(across * down) * unit)
 
 
-def check_ratio(ratio: float) -> str | None:
+def check_ratio(ratio: float, *, allowed: bool = False) -> str | None:
     """A warning when the pixel sizes differ much.
+
+    Args:
+        ratio: see `linear_ratio`.
+        allowed: the user knows, and any ratio is taken.
 
     Raises:
         ResolutionError: they differ by REFUSE_RATIO or more.
@@ -147,9 +151,10 @@ def check_ratio(ratio: float) -> str | None:
         return None
     finer, coarser = ("AFTER", "BEFORE") if ratio > 1 else ("BEFORE", "AFTER")
     fact = f"a pixel of {coarser} is {much:.3g} times as wide as one of {finer}"
-    if much >= REFUSE_RATIO:
+    if much >= REFUSE_RATIO and not allowed:
         raise ResolutionError(
-            f"{fact}; such images cannot be compared: resample one to within a factor of {WARN_RATIO:g}"
+            f"{fact}; such images can hardly be compared: resample one to within a factor of {WARN_RATIO:g}, or force "
+            "it with --allow-coarse"
         )
     return f"{fact}: objects of the finer image may have no counterpart in the coarser one"
 
@@ -161,10 +166,15 @@ def check_crs_presence(before: Grid, after: Grid, names: tuple[str, str] = ("BEF
         NoCrsError: only one date has a CRS, or none has and the sizes differ.
     """
     if (before.crs is None) != (after.crs is None):
-        lacking = names[0] if before.crs is None else names[1]
+        name, grid = (names[0], before) if before.crs is None else (names[1], after)
+        if grid.transform.is_identity:
+            raise NoCrsError(
+                f"{name} has no place on earth (neither a CRS nor a geotransform) and the other date has one; give it "
+                "both, for example with `gdal_edit.py -a_srs EPSG:CODE -a_ullr LEFT TOP RIGHT BOTTOM FILE`"
+            )
         raise NoCrsError(
-            f"{lacking} has no coordinate reference system and the other date has one; assign it first, for example "
-            "with `gdal_edit.py -a_srs EPSG:CODE FILE`"
+            f"{name} has no coordinate reference system and the other date has one; name it with --assume-crs "
+            "EPSG:CODE, or write it into the file with `gdal_edit.py -a_srs EPSG:CODE FILE`"
         )
     if before.crs is not None:
         return None

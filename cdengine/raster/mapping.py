@@ -26,9 +26,10 @@ LATTICE_ERROR_PX = 0.002  # largest interpolation error in a cell's middle; GDAL
 class Mapping(Protocol):
     """From positions on the common grid to positions in a source, both in pixels (0.5, 0.5 is the first centre)."""
 
-    subsamples: tuple[
-        int, int
-    ]  # samples per output pixel along rows and columns: more than 1 where the source is finer
+    # samples per output pixel along rows and columns: more than 1 where the source is finer
+    subsamples: tuple[int, int]
+    # source pixels between the centre of an output pixel and what its samples may touch
+    reach: int
 
     def positions(self, window: Window, offset: tuple[float, float] = (0.0, 0.0)) -> tuple[Array, Array]:
         """(rows, cols), both (h, w) float64, of the window's pixel centres plus `offset` (rows, cols) pixels."""
@@ -46,10 +47,8 @@ class AffineMapping:
     def __init__(self, matrix: Affine) -> None:
         self.matrix = matrix
         self._inverse = ~matrix
-        self.subsamples = (
-            _subsamples(math.hypot(matrix.b, matrix.e)),
-            _subsamples(math.hypot(matrix.a, matrix.d)),
-        )
+        scales = math.hypot(matrix.b, matrix.e), math.hypot(matrix.a, matrix.d)
+        self.subsamples, self.reach = _subsamples(scales), _reach(scales)
 
     @property
     def axis_aligned(self) -> bool:
@@ -100,10 +99,9 @@ class ProjectedMapping:
         self._to_source, self._to_grid = ~source.transform, ~grid.transform
         self.projection = Projection(grid, source)
         middle = Window(grid.height // 2, grid.width // 2, 1, 1)
-        self.subsamples = (1, 1)
-        scale = jacobian(self, middle.row + 0.5, middle.col + 0.5)
-        if scale is not None:
-            self.subsamples = (_subsamples(math.hypot(*scale[:, 0])), _subsamples(math.hypot(*scale[:, 1])))
+        matrix = jacobian(self, middle.row + 0.5, middle.col + 0.5)
+        scales = (1.0, 1.0) if matrix is None else (math.hypot(*matrix[:, 0]), math.hypot(*matrix[:, 1]))
+        self.subsamples, self.reach = _subsamples(scales), _reach(scales)
 
     def positions(self, window: Window, offset: tuple[float, float] = (0.0, 0.0)) -> tuple[Array, Array]:
         """See Mapping."""
@@ -155,9 +153,15 @@ def jacobian(mapping: Mapping, row: float, col: float) -> Array | None:
     return np.array([[rows[1] - rows[2], rows[3] - rows[4]], [cols[1] - cols[2], cols[3] - cols[4]]])
 
 
-def _subsamples(scale: float) -> int:
+def _subsamples(scales: tuple[float, float]) -> tuple[int, int]:
     # Source pixels per grid pixel. Above 16 further samples no longer change what is seen.
-    return min(16, max(1, math.floor(scale + 0.5)))
+    rows, cols = (min(16, max(1, math.floor(scale + 0.5))) for scale in scales)
+    return rows, cols
+
+
+def _reach(scales: tuple[float, float]) -> int:
+    # Half an output pixel, turned by any angle, is at most its side; two more for the neighbours of a sample.
+    return math.ceil(max(scales)) + 2
 
 
 def _apply(matrix: Affine, rows: Array, cols: Array) -> tuple[Array, Array]:

@@ -5,9 +5,8 @@ One grid is common (BEFORE's, unless asked otherwise); a date whose pixels lie e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
@@ -17,38 +16,16 @@ from cdengine.errors import AoiError, ChangedError, InputError, UsageError
 from cdengine.events import Reporter
 from cdengine.raster import alignment as geometry
 from cdengine.raster.alignment import Alignment, Kind
-from cdengine.raster.bands import select
-from cdengine.raster.blocks import BlockReader
+from cdengine.raster.assume import with_stated_crs
+from cdengine.raster.date import Bands, Date, SourceInfo
 from cdengine.raster.grid import Grid, Window
-from cdengine.raster.mapping import Mapping, ProjectedMapping
-from cdengine.raster.resample import Resampling
+from cdengine.raster.mapping import ProjectedMapping
 from cdengine.raster.source import Raster, fingerprint, inspect
 from cdengine.raster.strips import read_ahead
-from cdengine.raster.validity import Validity
+
+__all__ = ["Align", "Bands", "GridChoice", "Pair", "PixelBlock", "PixelSource", "SourceInfo"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-@dataclass(frozen=True)
-class SourceInfo:
-    """What one date delivers.
-
-    Attributes:
-        uri: as the user gave it, credentials and query strings removed.
-        bands: 1-based numbers of the selected bands.
-        names: their descriptions ("" where the file has none).
-        dtype: stored dtype of the delivered pixels.
-    """
-
-    uri: str
-    bands: tuple[int, ...]
-    names: tuple[str, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def count(self) -> int:
-        """Number of selected bands."""
-        return len(self.bands)
 
 
 @dataclass(frozen=True)
@@ -81,92 +58,8 @@ class PixelSource(Protocol):
 
 Align = Literal["auto", "strict", "register"]
 GridChoice = Literal["before", "after", "finer"]
-Bands = str | Sequence[int | str] | None
 
-TILE_ROWS, TILE_COLS = 128, 512  # of a resampled date: what one thread does at a time, small enough for its cache
 WIDE_STRIP_BYTES = 128 << 20  # above this only one strip is read ahead
-STORE_BYTES = 1 << 30  # most that is kept of one date's decoded cells
-
-
-class Date:
-    """One raster as it is read onto the common grid."""
-
-    def __init__(self, role: str, raster: Raster, wanted: Bands, *, indices: bool = False) -> None:
-        self.role, self.raster = role, raster
-        label = f"{role.upper()} ({raster.name})"
-        with raster.opened() as dataset, raster.reading(role):
-            bands = select(dataset, wanted, label, indices=indices)
-            names = tuple(dataset.descriptions[band - 1] or "" for band in bands)
-            dtype = np.result_type(*(dataset.dtypes[band - 1] for band in bands))
-            self.validity = Validity.of(dataset, bands, label)
-        self.info = SourceInfo(raster.name, bands, names, dtype)
-        self.notes = raster.notes + self.validity.notes
-        self.reader = BlockReader(raster, bands, self.validity, dtype)
-        self.mapping: Mapping
-        self.offset: tuple[int, int] | None = None
-
-    def place(self, grid: Grid, shift: tuple[float, float] = (0.0, 0.0)) -> None:
-        """Fixes where the raster's pixels lie on the common grid."""
-        self.mapping = geometry.pixel_mapping(grid, self.raster.grid, shift)
-        self.offset = geometry.whole_offset(self.mapping, grid)
-
-    def budget(self, strips: list[Window], ahead: int) -> None:
-        """Keeps as many decoded cells as the strips under way together depend on.
-
-        Args:
-            strips: those to be read, or some of them, in row order; the first, a middle and a late one are looked at.
-            ahead: how many are read ahead of the one that is waited for.
-        """
-        spans = []
-        for index in {0, len(strips) // 2, max(0, len(strips) - 1 - ahead)}:
-            first = strips[index]
-            rows = min((ahead + 1) * first.height, strips[-1].row_stop - first.row)
-            spans.append(replace(first, height=rows))
-        most = 0
-        for span in spans:
-            # the source pixels of a rectangle lie within those of its edges
-            edges = (
-                replace(span, height=1),
-                replace(span, row=span.row_stop - 1, height=1),
-                replace(span, width=1),
-                replace(span, col=span.col_stop - 1, width=1),
-            )
-            parts = [part for part in map(self.needed, edges) if part.pixels]
-            if parts:
-                row, col = min(part.row for part in parts), min(part.col for part in parts)
-                stop_r, stop_c = max(part.row_stop for part in parts), max(part.col_stop for part in parts)
-                keys = self.reader.cells(Window(row, col, stop_r - row, stop_c - col))
-                most = max(most, sum(self.reader.cell_window(key).pixels for key in keys))
-        self.reader.budget = min(STORE_BYTES, most * self.reader.pixel_bytes)
-
-    def needed(self, window: Window) -> Window:
-        """The source pixels that a window of the grid depends on."""
-        if self.offset is not None:
-            moved = Window(window.row + self.offset[0], window.col + self.offset[1], window.height, window.width)
-            return moved.intersect(self.reader.window)
-        return Resampling(self.mapping, window, self.reader.window).part
-
-    def tasks(self, window: Window, pixels: Array, valid: Array) -> list[Callable[[], None]]:
-        """Independent pieces of work that together fill `pixels` (C, h, w) and `valid` (h, w) with a window."""
-        if self.offset is None:
-            pieces = list(window.tiles(TILE_ROWS, TILE_COLS))
-        else:
-            source = self.needed(window)
-            pieces = []
-            for key in self.reader.cells(source):
-                part = self.reader.cell_window(key).intersect(source)
-                pieces.append(Window(part.row - self.offset[0], part.col - self.offset[1], part.height, part.width))
-        return [partial(self.fill, piece, window, pixels, valid) for piece in pieces]
-
-    def fill(self, piece: Window, window: Window, pixels: Array, valid: Array) -> None:
-        """Reads `piece` into its place in the arrays of `window`."""
-        rows, cols = piece.within(window).slices
-        target, mask = pixels[:, rows, cols], valid[rows, cols]
-        if self.offset is not None:
-            self.reader.read_into(self.needed(piece), target, mask)
-            return
-        moved = Resampling(self.mapping, piece, self.reader.window)
-        target[...], mask[...] = moved.run(*self.reader.read(moved.part))
 
 
 class Pair:
@@ -216,6 +109,8 @@ class Pair:
         grid: GridChoice = "before",
         window: Window | None = None,
         shift: tuple[float, float] = (0.0, 0.0),
+        assume_crs: str | None = None,
+        allow_coarse: bool = False,
         allow_remote: bool = False,
         fill_damaged: bool = False,
         indices: bool = False,
@@ -234,6 +129,8 @@ class Pair:
             window: part of the common grid to which reading is limited.
             shift: (rows, cols) in pixels of the common grid by which AFTER's content lies too far down and to the
                 right; it is removed in reading.
+            assume_crs: CRS of a date whose file holds none, such as "EPSG:32632".
+            allow_coarse: pixel sizes may differ by any factor.
             allow_remote: a local VRT may name remote sources.
             indices: AFTER may hold indices into a colour table, to be copied and not measured.
             fill_damaged: what cannot be decoded is not valid, instead of an error; see `damaged`.
@@ -241,12 +138,17 @@ class Pair:
 
         Raises:
             InputError: a subclass says which date cannot be used and why.
-            BandNumberError: a selected band is not there.
+            UsageError: a selected band is not there, or `assume_crs` is no CRS.
         """
         reporter = reporter or Reporter()
-        first = Date("before", inspect(before, "before", allow_remote=allow_remote, reporter=reporter), bands_before)
-        raster = inspect(after, "after", allow_remote=allow_remote, reporter=reporter)
-        second = Date("after", raster, bands_after, indices=indices)
+        first_raster, second_raster = with_stated_crs(
+            inspect(before, "before", allow_remote=allow_remote, reporter=reporter),
+            inspect(after, "after", allow_remote=allow_remote, reporter=reporter),
+            assume_crs,
+            reporter,
+        )
+        first = Date("before", first_raster, bands_before)
+        second = Date("after", second_raster, bands_after, indices=indices)
         first.reader.fill_damaged = second.reader.fill_damaged = fill_damaged
         grids = first.raster.grid, second.raster.grid
         names = f"BEFORE ({first.raster.name})", f"AFTER ({second.raster.name})"
@@ -258,7 +160,7 @@ class Pair:
         if overlap.pixels == 0:
             raise geometry.no_overlap(*grids)
         ratio = geometry.linear_ratio(grids[0], mapping, overlap)
-        notes.append(geometry.check_ratio(ratio))
+        notes.append(geometry.check_ratio(ratio, allowed=allow_coarse))
         if isinstance(mapping, ProjectedMapping):
             notes.append(mapping.projection.warning(geometry.pixel_metres(grids[0])))
         chosen = grids[1] if grid == "after" or (grid == "finer" and ratio > 1.001) else grids[0]
@@ -283,8 +185,13 @@ class Pair:
         return moved
 
     @property
+    def rasters(self) -> tuple[Raster, Raster]:
+        """BEFORE and AFTER as they were opened."""
+        return self._before.raster, self._after.raster
+
+    @property
     def grids(self) -> tuple[Grid, Grid]:
-        """The grids that BEFORE and AFTER have on disk."""
+        """The grids of BEFORE and AFTER themselves."""
         return self._before.raster.grid, self._after.raster.grid
 
     @property

@@ -48,8 +48,7 @@ class Resampling:
             near_r, near_c = (self._rows, self._cols) if all_in else (self._rows[self._in], self._cols[self._in])
         self.part = NOWHERE
         if near_r.size and near_c.size:
-            # Samples lie within half an output pixel of the centre: n/2 + 1 source pixels, one more for the neighbours.
-            margin = max(mapping.subsamples) + 2
+            margin = mapping.reach
             row, col = int(near_r.min()) - margin, int(near_c.min()) - margin
             stop_r, stop_c = int(near_r.max()) + 1 + margin, int(near_c.max()) + 1 + margin
             self.part = Window(row, col, stop_r - row, stop_c - col).intersect(source)

@@ -1,5 +1,7 @@
 """How two rasters lie to each other: refusals that say what differs, and a round earth."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import rasterio
@@ -70,9 +72,35 @@ def test_small_overlap_warns_and_runs(tmp_path, rng):
         assert pair.read(pair.grid.window).valid.sum() == 20
 
 
-def test_far_resolutions_are_refused(tmp_path, rng):
-    with pytest.raises(errors.ResolutionError, match="100 times"):
-        Pair.open(*twin(tmp_path, rng, to=NORTH_UP @ Affine.scale(100), size=(20, 20)))
+def test_far_resolutions_are_refused_unless_forced(tmp_path, rng):
+    before, after = twin(tmp_path, rng, to=NORTH_UP @ Affine.scale(100), size=(20, 20))
+    with pytest.raises(errors.ResolutionError, match=r"100 times.*--allow-coarse"):
+        Pair.open(before, after)
+    with Pair.open(before, after, allow_coarse=True) as pair:
+        assert any("100 times" in note for note in pair.notes)
+        assert pair.read(Window(0, 0, 100, 100)).valid.all()
+    with Pair.open(after, before, allow_coarse=True) as pair:  # the finer one is averaged over a coarse pixel
+        block = pair.read(Window(0, 0, 3, 3))
+        with rasterio.open(before) as dataset:
+            mean = dataset.read()[:, :300, :300].reshape(2, 3, 100, 3, 100).mean((2, 4))
+        assert block.valid.all() and np.abs(block.after - mean).max() < 0.02 * mean.max()
+
+
+def test_a_much_finer_date_takes_little_memory(tmp_path, rng):
+    """64 fine pixels a side of a grid pixel: what is resampled at a time must shrink, or it is the whole file."""
+    before = write(tmp_path / "a.tif", noise(rng, 1, 80, 80), NORTH_UP @ Affine.scale(64))
+    fine = np.repeat(np.repeat(noise(rng, 1, 80, 80).astype("uint8"), 64, 1), 64, 2)
+    after = write(tmp_path / "b.tif", fine, tiled=True, compress="deflate")
+    with Pair.open(before, after) as pair:
+        pair._after.reader.budget = 16 << 20
+        tracemalloc.start()
+        block = pair.read(pair.grid.window)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        part = pair.read(Window(33, 41, 5, 7))
+    assert np.array_equal(block.after, fine[:, ::64, ::64])
+    assert np.array_equal(part.after, block.after[:, 33:38, 41:48])
+    assert peak < 120e6  # 26 million pixels in float32 alone are 105
 
 
 def test_unknown_transformation(tmp_path, rng):
