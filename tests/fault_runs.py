@@ -14,7 +14,7 @@ def detect(folder, before=None, after=None, *more, model="cva", sink=None):
     """Runs the command on before.tif and after.tif unless told otherwise; returns its result and events."""
     module, parser = _command("detect")
     argv = [before or folder / "before.tif", after or folder / "after.tif", "--output", folder / "out" / "c.tif"]
-    args = parser.parse_args([str(item) for item in [*argv, "--model", model, *more]])
+    args = parser.read([str(item) for item in [*argv, "--model", model, *more]])
     sink = sink or CollectSink()
     reporter = Reporter(sink)
     try:

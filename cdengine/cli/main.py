@@ -11,6 +11,7 @@ import errno
 import importlib
 import json
 import os
+import re
 import sys
 import threading
 import traceback
@@ -39,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "render a small scene pair, detect its changes and show the result"),
 }
 
+NEGATIVE = re.compile(r"-[\d.][\d.,\s:eE+-]*")  # a number or several that begin with a minus
 WORDS_S = 0.2  # for the last event and line of a run that is ended by force
 
 
@@ -48,6 +50,25 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises UsageError in place of exiting."""
         raise UsageError(f"{message}{self._nearest(message)}")
+
+    def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parses a command's arguments; values may begin with a minus (`--values -1,1`).
+
+        Raises:
+            UsageError: it names the option.
+        """
+        self.check_names(arguments)
+        takers = {option for action in self._actions if action.nargs is None for option in action.option_strings}
+        joined: list[str] = []
+        for number, argument in enumerate(arguments):
+            if argument == "--":
+                joined += arguments[number:]
+                break
+            if joined and joined[-1] in takers and NEGATIVE.fullmatch(argument):
+                joined[-1] += f"={argument}"  # argparse would take the value for an option
+            else:
+                joined.append(argument)
+        return self.parse_args(joined)
 
     def check_names(self, arguments: Sequence[str]) -> None:
         """Refuses an unknown option by name, before argparse complains of what is missing because of it.
@@ -90,8 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not arguments or arguments[0].startswith("-"):
             return _overview(arguments)
         module, parser = _command(arguments[0])
-        parser.check_names(arguments[1:])
-        args = parser.parse_args(arguments[1:])
+        args = parser.read(arguments[1:])
     except UsageError as error:
         return _fail(error, debug, None)
     return _run(arguments[0], module, args)

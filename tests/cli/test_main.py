@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cdengine.cli.main import COMMANDS, main
+from cdengine.cli.main import COMMANDS, _command, main
 
 
 def run(*argv, **options):
@@ -29,6 +29,12 @@ def run(*argv, **options):
         (["detect", "a.tif", "b.tif", "--output", "c.tif", "--tta", "all"], "--tta"),
         (["detect", "a.tif", "b.tif", "--output", "c.tif", "--batch-size", "many"], "--batch-size"),
         (["detect", "a.tif", "b.tif", "--output", "c.tif", "--workers", "x"], "--workers"),
+        # a value that begins with a minus is the option's, not an option
+        (["detect", "a.tif", "b.tif", "--output", "c.tif", "--min-area", "-1e3"], "--min-area -1000.0"),
+        (["detect", "a.tif", "b.tif", "--output", "c.tif", "--threshold", "-.5"], "--threshold -0.5"),
+        (["detect", "a.tif", "b.tif", "--output", "c.tif", "--overlap", "-3"], "--overlap -3"),
+        (["detect", "a.tif", "b.tif", "--output", "c.tif", "--overwrite", "-3,1"], "-3,1"),
+        (["detect", "a.tif", "b.tif", "--output", "--tile", "64"], "--output"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(capsys, argv, says):
@@ -76,3 +82,24 @@ def test_a_name_that_is_no_text_is_said_with_its_bytes():
         [sys.executable, "-m", "cdengine", "models", b"caf\xe9.safetensors"], capture_output=True, text=True
     )
     assert result.returncode == 2 and r"caf\udce9.safetensors: this name is not valid UTF-8" in result.stderr
+
+
+def test_band_lists_may_begin_with_a_minus():
+    _, parser = _command("detect")
+    args = parser.read(
+        [
+            "a.tif",
+            "b.tif",
+            "--bands-before",
+            "-1,2",
+            "--output",
+            "c.tif",
+            "--",
+        ]
+    )
+    assert args.bands_before == "-1,2"  # which bands there are is told once the file is open
+
+
+def test_after_two_dashes_all_is_a_name():
+    _, parser = _command("vectorize")
+    assert parser.read(["--output", "o.gpkg", "--", "-1"]).raster == "-1"

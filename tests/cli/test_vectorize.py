@@ -32,6 +32,19 @@ def test_writes_the_file_and_says_how_much(raster: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out.strip() == f"{output}: 1 polygons, 1.00 ha"
 
 
+@pytest.mark.parametrize("values", [["--values", "-1,2"], ["--values=-1,2"], ["--values", "-1, 2"]])
+def test_values_may_begin_with_a_minus(tmp_path: Path, capsys: pytest.CaptureFixture[str], values: list[str]) -> None:
+    """A difference raster: -1 loss, 2 gain."""
+    path = tmp_path / "gain.tif"
+    pixels = np.zeros((20, 30), np.int16)
+    pixels[2:4, 2:7], pixels[10:12, 10:20], pixels[15, 15] = -1, 2, 1
+    profile = {"driver": "GTiff", "count": 1, "dtype": "int16", "crs": "EPSG:32633", "height": 20, "width": 30}
+    with rasterio.open(path, "w", transform=Affine(10, 0, 4e5, 0, -10, 5.1e6), **profile) as file:
+        file.write(pixels, 1)
+    assert main(["vectorize", str(path), *values, "--output", str(tmp_path / "a.gpkg")]) == 0
+    assert "2 polygons, 3,00" in capsys.readouterr().out
+
+
 def test_json_events(raster: Path) -> None:
     output = raster.with_name("a.parquet")
     command = [
