@@ -86,17 +86,7 @@ def test_a_name_that_is_no_text_is_said_with_its_bytes():
 
 def test_band_lists_may_begin_with_a_minus():
     _, parser = _command("detect")
-    args = parser.read(
-        [
-            "a.tif",
-            "b.tif",
-            "--bands-before",
-            "-1,2",
-            "--output",
-            "c.tif",
-            "--",
-        ]
-    )
+    args = parser.read(["a.tif", "b.tif", "--bands-before", "-1,2", "--output", "c.tif"])
     assert args.bands_before == "-1,2"  # which bands there are is told once the file is open
 
 
