@@ -11,6 +11,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from cdengine.models.layers import halves
+
 # Names that timm lacks for networks that it can build.
 # ResNet v1c: three 3x3 convolutions in place of the 7x7 one (He et al. 2019, "Bag of Tricks", figure 2b).
 # Mix transformers (Xie et al. 2021, SegFormer, table 6): what timm calls PVT v2, with these widths, depths and ratios.
@@ -151,7 +153,7 @@ class SiameseEncoder(nn.Module):
 
 def split_dates(levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """Levels of (2 B, C, H, W) to those of each date."""
-    pairs = [level.chunk(2) for level in levels]
+    pairs = [halves(level) for level in levels]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cdengine.models.backbones import SiameseEncoder
-from cdengine.models.layers import conv_norm_relu, upsample
+from cdengine.models.layers import conv_norm_relu, halves, upsample
 
 
 class BIT(nn.Module):
@@ -80,14 +80,14 @@ class BIT(nn.Module):
         pixels = features.flatten(2)
         shares = self.tokenise(features).flatten(2).softmax(-1)
         tokens = shares @ pixels.transpose(1, 2)
-        together = torch.cat(tokens.chunk(2), 1) + self.position
+        together = torch.cat(halves(tokens), 1) + self.position
         for layer in self.relate:
             together = layer(together, together)
         tokens = torch.cat(together.chunk(2, 1))
         refined = pixels.transpose(1, 2)
         for layer in self.refine:
             refined = layer(refined, tokens)
-        first, second = torch.unflatten(refined.transpose(1, 2), 2, features.shape[2:]).chunk(2)
+        first, second = halves(torch.unflatten(refined.transpose(1, 2), 2, features.shape[2:]))
         logits: Tensor = self.head(upsample(torch.abs(first - second), self.stride // 2))
         return logits
 

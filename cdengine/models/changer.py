@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cdengine.models.backbones import SiameseEncoder, split_dates
-from cdengine.models.layers import conv_norm_relu, upsample
+from cdengine.models.backbones import SiameseEncoder
+from cdengine.models.layers import conv_norm_relu, halves, upsample
 
 
 class ChangerEx(nn.Module):
@@ -71,8 +71,7 @@ class ChangerEx(nn.Module):
             upsample(layer(level), factor)
             for layer, level, factor in zip(self.reduce, levels, self.factors, strict=True)
         ]
-        first, second = split_dates([self.fuse(torch.cat(reduced, 1))])
-        aligned = self.align(first[0], second[0])
+        aligned = self.align(*halves(self.fuse(torch.cat(reduced, 1))))
         projected = aligned + self.project(aligned)
         return upsample(self.head(self.dropout(projected)), self.factor)
 
@@ -99,7 +98,7 @@ def exchange(both: Tensor, dim: int) -> Tensor:
     shape = [1] * both.ndim
     shape[dim] = -1
     swapped = (torch.arange(both.shape[dim], device=both.device) % 2 == 0).view(shape)
-    first, second = both.chunk(2)
+    first, second = halves(both)
     return torch.cat([torch.where(swapped, second, first), torch.where(swapped, first, second)])
 
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from cdengine.models.backbones import SiameseEncoder, split_dates
-from cdengine.models.layers import conv_norm_relu, upsample
+from cdengine.models.backbones import SiameseEncoder
+from cdengine.models.layers import conv_norm_relu, halves, upsample
 from cdengine.models.logits import Logits
 
 
@@ -80,13 +80,13 @@ class ChangeStar(nn.Module):
         """
         levels = self.encoder.backbone(self.encoder.join(before, after))[self.first :]
         features = self.segment(levels)
-        first, second = split_dates([features])
-        forth, back = torch.cat([first[0], second[0]], 1), torch.cat([second[0], first[0]], 1)
-        orders = self.mixin(torch.cat([forth, back])).chunk(2)
+        first, second = halves(features)
+        forth, back = torch.cat([first, second], 1), torch.cat([second, first], 1)
+        orders = halves(self.mixin(torch.cat([forth, back])))
         change = upsample((orders[0] + orders[1]) / 2, self.factor)
         if self.classify is None:
             return change
-        earlier, later = upsample(self.classify(features), self.factor).chunk(2)
+        earlier, later = halves(upsample(self.classify(features), self.factor))
         return Logits(change, earlier, later)
 
 

@@ -76,6 +76,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     return weighted
 
 
+def halves(tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+    """The first and the second half along a dimension of even size.
+
+    `chunk` does the same, but in an exported graph only for the size that it was made with.
+    """
+    first, second = torch.unflatten(tensor, dim, (2, -1)).unbind(dim)
+    return first, second
+
+
 def upsample(image: Tensor, factor: int) -> Tensor:
     """Bilinear, by a whole factor (so that an exported graph holds for every size); pixel edges stay in place."""
     if factor == 1:

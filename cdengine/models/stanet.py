@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from cdengine.models.backbones import SiameseEncoder, split_dates
-from cdengine.models.layers import ResidualBlock, attend, conv_norm_relu, upsample
+from cdengine.models.backbones import SiameseEncoder
+from cdengine.models.layers import ResidualBlock, attend, conv_norm_relu, halves, upsample
 
 ATTENTIONS = ("pam", "bam", "none")
 THRESHOLD = 1.0  # distance from which a pixel counts as changed: half the margin of 2 that the loss asks for
@@ -88,9 +88,8 @@ class STANet(nn.Module):
             upsample(layer(level), factor)
             for layer, level, factor in zip(self.reduce, levels, self.factors, strict=True)
         ]
-        first, second = split_dates([self.merge(torch.cat(reduced, 1))])
         # Dates above each other, so that plain 2-D convolutions see both.
-        above, below = self.attention(torch.cat([first[0], second[0]], 2)).chunk(2, 2)
+        above, below = halves(self.attention(torch.cat(halves(self.merge(torch.cat(reduced, 1))), 2)), 2)
         difference = above - below
         # The small constant keeps the root's gradient finite where both dates agree exactly.
         distance = torch.sqrt((difference * difference).sum(1, keepdim=True) + 1e-12)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cdengine.models.backbones import SiameseEncoder
-from cdengine.models.layers import ResidualBlock, conv_norm_relu, upsample
+from cdengine.models.layers import ResidualBlock, conv_norm_relu, halves, upsample
 from cdengine.models.logits import Logits
 
 
@@ -68,7 +68,7 @@ class ThreeHeads(nn.Module):
             after: (B, bands_after, H, W), normalised.
         """
         both = self.reason_alone(self.reduce(self.encoder.backbone(self.encoder.join(before, after))[-1]))
-        first, second = both.chunk(2)
+        first, second = halves(both)
         change = self.change(self.change_features(first, second))
         first, second = self.reason_together(first, second)
         heads = (change, self.classify_before(first), self.classify_after(second))
