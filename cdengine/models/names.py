@@ -6,6 +6,17 @@
 from __future__ import annotations
 
 ARCHITECTURE_NAMES: tuple[str, ...] = (
+    "bisrnet",
+    "bit",
     "btc",
+    "changeformer",
+    "changer",
+    "changestar",
+    "fc-ef",
+    "fc-siam-conc",
     "fc-siam-diff",
+    "lightcdnet",
+    "snunet",
+    "stanet",
+    "tinycd",
 )

@@ -20,13 +20,35 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from cdengine.errors import ModelArchitectureError
+from cdengine.models.bisrnet import BiSRNet
+from cdengine.models.bit import BIT
 from cdengine.models.btc import BTC
+from cdengine.models.changeformer import ChangeFormer
+from cdengine.models.changer import ChangerEx
+from cdengine.models.changestar import ChangeStar
 from cdengine.models.container import MAX_TENSORS
+from cdengine.models.fc_ef import FCEF
+from cdengine.models.fc_siam_conc import FCSiamConc
 from cdengine.models.fc_siam_diff import FCSiamDiff
+from cdengine.models.lightcdnet import LightCDNet
+from cdengine.models.snunet import SNUNet
+from cdengine.models.stanet import STANet
+from cdengine.models.tinycd import tinycd
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "bisrnet": BiSRNet,
+    "bit": BIT,
     "btc": BTC,
+    "changeformer": ChangeFormer,
+    "changer": ChangerEx,
+    "changestar": ChangeStar,
+    "fc-ef": FCEF,
+    "fc-siam-conc": FCSiamConc,
     "fc-siam-diff": FCSiamDiff,
+    "lightcdnet": LightCDNet,
+    "snunet": SNUNet,
+    "stanet": STANet,
+    "tinycd": tinycd,
 }
 
 MAX_PARAMETERS = 1_000_000_000  # 4 GB in fp32; the largest networks of the field have a third of it
