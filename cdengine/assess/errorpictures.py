@@ -18,13 +18,21 @@ Array = np.ndarray[Any, np.dtype[Any]]
 HIT: Rgb = (255, 255, 255)
 MISS: Rgb = (86, 180, 233)
 FALSE_ALARM: Rgb = (213, 94, 0)
+WRONG_CLASS: Rgb = (204, 121, 167)
 LEGEND: tuple[tuple[str, Rgb], ...] = (("hit", HIT), ("miss", MISS), ("false alarm", FALSE_ALARM))
+CLASS_LEGEND = (*LEGEND, ("hit, but a class is wrong", WRONG_CLASS))
 DIM = 0.38  # how much of the second date's brightness is left behind the errors
 PANEL = 416  # pixels of a panel's longer side, at most
 GAP = 8
 
 
-def error_map(change: Array, truth: Array, valid: Array | None = None, ground: Array | None = None) -> Array:
+def error_map(
+    change: Array,
+    truth: Array,
+    valid: Array | None = None,
+    ground: Array | None = None,
+    wrong_class: Array | None = None,
+) -> Array:
     """Colours every pixel by how the prediction did.
 
     Args:
@@ -32,6 +40,7 @@ def error_map(change: Array, truth: Array, valid: Array | None = None, ground: A
         truth: (H, W), bool or 0/1; 255 is not scored.
         valid: (H, W) bool; what lies under False is not scored.
         ground: (H, W, 3) uint8 picture that shows, in dark grey, where both agree that nothing changed; None: black.
+        wrong_class: (H, W) bool: hits whose classes are wrong.
 
     Returns:
         uint8 (H, W, 3); hatched where nothing is scored.
@@ -43,6 +52,8 @@ def error_map(change: Array, truth: Array, valid: Array | None = None, ground: A
         picture[...] = (DIM * grey)[..., None].astype(np.uint8)
     for where, colour in ((there & found, HIT), (there & ~found, MISS), (~there & found, FALSE_ALARM)):
         picture[where] = colour
+    if wrong_class is not None:
+        picture[there & found & wrong_class] = WRONG_CLASS
     picture[~scored] = hatch(*truth.shape)[~scored]
     return picture
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cdengine.assess.colours import Rgb, css
 from cdengine.assess.curves import Curves
-from cdengine.assess.errorpictures import LEGEND
+from cdengine.assess.errorpictures import CLASS_LEGEND, LEGEND
 from cdengine.assess.evaluationcharts import calibration_svg, precision_recall_svg
 from cdengine.assess.page import PAGE
 from cdengine.assess.report import text_of
@@ -101,7 +101,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _figures(rows: Mapping[str, Mapping[str, float]]) -> str:
     shown = [name for name in WORDS if any(name in row for row in rows.values())]
-    head = ["All pixels", *(WORDS[name] for name in shown)]
+    head = ["", *(WORDS[name] for name in shown)]
     lines = [[f"<b>{text_of(run)}</b>", *(_number(row.get(name)) for name in shown)] for run, row in rows.items()]
     return _section("Figures", _table(head, lines)) if shown else ""
 
@@ -126,16 +126,20 @@ def _swatches(entries: Iterable[tuple[str, Rgb]]) -> str:
 def _pictures(page: EvaluationPage) -> str:
     if not page.pictures:
         return ""
-    columns = "<p>Each row: before, after, and what was found on the darkened second date.</p>"
+    columns = "Each row: before, after, and what was found on the darkened second date."
     if page.classes:
-        columns += "<p>Below them the classes of changed ground at both dates: labels, then prediction.</p>"
+        columns = (
+            "Above the first date, below the second: image, labels, prediction (classes of changed ground), and what "
+            "was found: change above, change with its classes below."
+        )
     figures = "".join(
         f'<figure><img src="data:image/jpeg;base64,{base64.b64encode(content).decode("ascii")}" '
         f'alt="{text_of(caption)}"><figcaption>{text_of(caption)}</figcaption></figure>'
         for caption, content in page.pictures
     )
-    legend = f"<p>{_swatches(LEGEND)}</p>" + (f"<p>{_swatches(page.classes)}</p>" if page.classes else "")
-    return _section("Right and wrong", columns + legend + figures)
+    legend = f"<p>{_swatches(CLASS_LEGEND if page.classes else LEGEND)}</p>"
+    legend += f"<p>{_swatches(page.classes)}</p>" if page.classes else ""
+    return _section("Right and wrong", f"<p>{columns}</p>{legend}{figures}")
 
 
 def _curves(page: EvaluationPage) -> str:

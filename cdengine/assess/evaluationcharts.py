@@ -14,7 +14,7 @@ def precision_recall_svg(curves: Curves, threshold: float | None) -> str:
     """Precision over recall for falling thresholds, with a point where the evaluation's threshold lies."""
     _, precision, recall = curves.precision_recall(401)
     kept = [(float(r), float(p)) for r, p in zip(recall, precision, strict=True) if r > 0]
-    parts = [*_frame("Precision against recall", "recall"), _line(kept, LINE)]
+    parts = [*_frame("Precision (up) against recall (right)"), _line(kept, LINE)]
     if threshold is not None:
         at = curves.at(threshold)
         parts.append(_dot(at.recall, at.precision, 5))
@@ -29,7 +29,7 @@ def precision_recall_svg(curves: Curves, threshold: float | None) -> str:
 def calibration_svg(curves: Curves) -> str:
     """Share that changed over the mean probability of each bin; dots grow with the logarithm of the pixels."""
     curve = curves.calibration()
-    parts = _frame("Reliability of probabilities", "mean probability of a bin; dot: share of its pixels that changed")
+    parts = _frame("Share that changed (up), by probability (right)")
     parts.append(_line([(0, 0), (1, 1)], "currentColor", dashed=True))
     shown = [i for i in range(CALIBRATION_BINS) if curve.pixels[i]]
     parts.append(_line([(float(curve.predicted[i]), float(curve.observed[i])) for i in shown], LINE))
@@ -42,7 +42,7 @@ def _place(x: float, y: float) -> tuple[float, float]:
     return LEFT + (WIDTH - LEFT - RIGHT) * x, TOP + (HEIGHT - TOP - BOTTOM) * (1 - y)
 
 
-def _frame(title: str, below: str) -> list[str]:
+def _frame(title: str) -> list[str]:
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}" class="chart">']
     for share in (0, 0.25, 0.5, 0.75, 1):
         (x, y), (left, bottom), (right, top) = _place(share, share), _place(0, 0), _place(1, 1)
@@ -50,7 +50,7 @@ def _frame(title: str, below: str) -> list[str]:
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" class="grid"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{share:g}</text>')
         parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 26}" text-anchor="middle">{share:g}</text>')
-    return [*parts, f'<text x="{LEFT}" y="{HEIGHT - 6}">{below}</text>']
+    return [*parts, f'<text x="{LEFT}" y="{HEIGHT - 6}">{title}</text>']
 
 
 def _line(points: list[tuple[float, float]], colour: str, *, dashed: bool = False) -> str:

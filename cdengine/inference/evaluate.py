@@ -34,6 +34,7 @@ from cdengine.raster.spec import spread_colours
 Array = np.ndarray[Any, np.dtype[Any]]
 PathLike = str | os.PathLike[str]
 TOLD = ("precision", "recall", "f1", "iou", "ap", "miou", "sek", "fscd", "score")  # as metric events
+PER_PAIR = "found by the method for each pair"
 EMPTY = "0/0 is 1 where neither labels nor prediction hold a change, else 0; average precision without change is 0"
 
 
@@ -177,7 +178,7 @@ class _Job:
         if self.options.threshold != "auto":
             return float(self.options.threshold), "given"
         if not self.search:
-            return None, "found by the method for each pair" if model.per_pair else "model card"
+            return None, PER_PAIR if model.per_pair else "model card"
         found = curves.Curves()
         for pair in self.search:
             output = model.run(pair)
@@ -243,11 +244,14 @@ class _Job:
             found["tta"] = options.tta
         found |= {"unpredicted_px": sum(run.unpredicted for run in runs), "ignored_label": IGNORED}
         found |= {"object_iou": objects.IOU, "object_connectivity": 8, "boundary_tolerance_px": boundary.TOLERANCE}
-        found |= {"ap": f"sum over {curves.BINS} equal bins of probability, ties together", "empty": EMPTY}
-        found["ece_bins"] = curves.CALIBRATION_BINS
+        found["empty"] = EMPTY
+        if any(run.curves.counts.any() for run in runs):
+            found["ap"] = f"sum over {curves.BINS} equal bins of probability, ties together"
+            found["ece_bins"] = curves.CALIBRATION_BINS
         if len(runs) > 1:
             found["spread"] = f"sample standard deviation over {len(runs)} runs; pooled and images are means over them"
         if self.labels.classes:
+            found["contradicting_label_px"] = self.labels.contradicting // len(runs)
             found["score"] = "0.3 mIoU + 0.7 SeK; matrix of both dates stacked, rows labels, columns prediction"
         return found | {"version": __version__, "seconds": round(time.monotonic() - began, 3)}
 
@@ -268,7 +272,7 @@ class _Job:
 
     def _page(self, runs: Sequence[RunScores], result: EvaluationResult) -> EvaluationPage:
         first, classes = runs[0], self.labels.classes
-        rows = {run.name: plain_figures(run.pooled()) for run in runs}
+        rows = {f"{run.name}, all pixels": plain_figures(run.pooled()) for run in runs}
         if result.spread:
             rows |= {"mean of runs": plain_figures(result.pooled), "spread of runs": plain_figures(result.spread)}
         rows["mean of images"] = result.mean

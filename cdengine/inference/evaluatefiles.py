@@ -116,9 +116,10 @@ class PredictionFolder:
             self._uneven = True
             self._reporter.warning(
                 f"{before} and {after.parent.name}/ do not agree where it changed (0 = unchanged); "
-                "pixels with a class at either date count as changed"
+                "pixels with a class at one date only count as unchanged"
             )
-        return Predicted(one | two, valid, None, (dates[0], dates[1]))
+        change = one & two
+        return Predicted(change, valid, None, (dates[0] * change, dates[1] * change))
 
 
 def _assigned(pairs: Sequence[PairFiles], folder: Path) -> dict[str, Path]:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from cdengine.assess.binary import IGNORED
 from cdengine.assess.colours import Rgb
 from cdengine.assess.errorpictures import class_map, error_map, panel_size, resampled, sheet
 from cdengine.assess.preview import Frame, grid_of, read_pair, stretched
@@ -82,9 +85,12 @@ def _picture(shown: Shown, colours: Sequence[Rgb]) -> bytes:
             grid = grid_of(dataset)
         before, after, _ = stretched(*read_pair(str(files.before), str(files.after), Frame(grid, grid.window, *size)))
     change, label, valid = (resampled(layer, size) for layer in (predicted.change, truth.change, predicted.valid))
-    rows = [[before, after, error_map(change, label, valid, after)]]
-    if truth.codes is not None and predicted.codes is not None:
-        rows += [
-            [resampled(class_map(code, colours), size) for code in date] for date in (truth.codes, predicted.codes)
-        ]
-    return sheet(rows)
+    errors = error_map(change, label, valid, after)
+    if truth.codes is None or predicted.codes is None:
+        return sheet([[before, after, errors]])
+    maps = [[resampled(class_map(code, colours), size) for code in date] for date in (truth.codes, predicted.codes)]
+    wrong = np.zeros(truth.change.shape, bool)
+    for labelled, found in zip(truth.codes, predicted.codes, strict=True):
+        wrong |= (labelled != found) & (labelled != IGNORED)
+    classes = error_map(change, label, valid, after, resampled(wrong, size))
+    return sheet([[before, maps[0][0], maps[1][0], errors], [after, maps[0][1], maps[1][1], classes]])

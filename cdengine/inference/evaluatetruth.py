@@ -38,6 +38,7 @@ class Labels:
     Attributes:
         format: how, with the coding of change that was found.
         classes: names of the land-cover classes that are scored, empty for binary sets.
+        contradicting: pixels met so far that have a class at one date only, where no change label decides.
     """
 
     def __init__(self, pairs: Sequence[PairFiles], form: LabelFormat, reporter: Reporter) -> None:
@@ -52,15 +53,15 @@ class Labels:
         changes = [pair.change for pair in pairs if pair.change is not None]
         if form.change is None and changes:
             form = replace(form, change=find_coding(changes, reporter, self._channels[0]))
-        self.format = form
+        self.format, self.contradicting = form, 0
         semantic = form.classes is not None and any(pair.before_classes is not None for pair in pairs)
         self.classes = form.classes.names if semantic and form.classes is not None else ()
 
     def read(self, pair: PairFiles) -> Truth:
         """The labels of a labelled pair.
 
-        Without a change label, changed is what has a class at one date or both, as in training; a date's class is not
-        scored where it is unknown.
+        Without a change label, changed is what has a class at both dates, unchanged what has none. Pixels with a class
+        at one date only contradict themselves: they are counted and not scored.
 
         Raises:
             LabelError: values without a meaning, class names that are not known, or labels of different sizes.
@@ -77,7 +78,14 @@ class Labels:
                 for path, channel in zip((pair.before_classes, pair.after_classes), self._channels[1:], strict=True)
             )
             if change is None and dates[0].shape == dates[1].shape:
-                change = ((dates[0] != IGNORED) | (dates[1] != IGNORED)).astype(np.uint8)
+                change = _implied(dates[0], dates[1])
+                self.contradicting += int(np.count_nonzero(change == IGNORED))
         if change is None or (dates is not None and any(date.shape != change.shape for date in dates)):
             raise LabelError(f"{pair.before_classes}: the labels of {pair.name} differ in size; use one grid for all")
         return Truth(change, None if dates is None else (codes(change, dates[0]), codes(change, dates[1])))
+
+
+def _implied(before: Array, after: Array) -> Array:
+    dates = (before != IGNORED).astype(np.uint8) + (after != IGNORED)
+    change: Array = np.array([0, IGNORED, 1], np.uint8)[dates]
+    return change
