@@ -17,8 +17,8 @@ from typing import Any
 
 from cdengine import __version__
 from cdengine.cli.result import Result
-from cdengine.cli.start import cpu_name
 from cdengine.events import Reporter
+from cdengine.inference.processor import cpu_name
 
 PACKAGES = (
     "numpy",

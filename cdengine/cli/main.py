@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import errno
 import importlib
 import json
 import os
@@ -23,9 +22,10 @@ from typing import IO, NoReturn
 
 from cdengine import __version__
 from cdengine.cli.cancel import cancel_on_signals, cancel_on_stdin_close
+from cdengine.cli.failures import known
 from cdengine.cli.result import Result
 from cdengine.cli.start import start_event
-from cdengine.errors import Cancelled, CDEngineError, DiskFullError, ResourceError, UsageError
+from cdengine.errors import Cancelled, UsageError
 from cdengine.events import BarSink, Cancellation, JsonSink, NullSink, Reporter, Sink
 
 # name → (module, what it does); a command is listed once it works
@@ -257,30 +257,18 @@ def _finish(result: Result, args: argparse.Namespace, reporter: Reporter, stream
 
 
 def _fail(error: BaseException, debug: bool, reporter: Reporter | None) -> int:
-    known = _known(error)
-    message = " ".join(str(known).split())
+    told = known(error)
+    message = " ".join(str(told).split())
     if reporter is not None:
         reporter.close()
-        reporter.emit({"event": "error", "code": known.slug, "message": message, "exit": known.exit_code})
+        reporter.emit({"event": "error", "code": told.slug, "message": message, "exit": told.exit_code})
     if debug:
         traceback.print_exception(error)
     with suppress(BrokenPipeError):
         line = f"error: {message}"
         encoding = sys.stderr.encoding or "ascii"
         print(line.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
-    return known.exit_code
-
-
-def _known(error: BaseException) -> CDEngineError:
-    if isinstance(error, CDEngineError):
-        return error
-    if isinstance(error, KeyboardInterrupt):
-        return Cancelled("cancelled; nothing was written under the output's name")
-    if isinstance(error, MemoryError):
-        return ResourceError("out of memory: use a smaller --tile or --batch-size, or fewer --workers")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError(f"{error.filename or 'the disk'}: no space left: free some and run again")
-    return CDEngineError(f"this is a bug in cdengine ({type(error).__name__}: {error}): run with --debug and report it")
+    return told.exit_code
 
 
 def _give_up(reporter: Reporter, last_words: threading.Lock) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from pathlib import Path
 
 from cdengine import __version__
 from cdengine.errors import DeviceError
 from cdengine.events import PROTOCOL, Event
+from cdengine.inference.processor import cpu_name
 
 
 def start_event(command: str, device: str | None) -> Event:
@@ -45,14 +45,3 @@ def _accelerator_possible() -> bool:
     """False only where it is certain that torch would find nothing but the CPU."""
     nodes = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, NVIDIA under WSL, AMD
     return not sys.platform.startswith("linux") or any(Path(node).exists() for node in nodes)
-
-
-def cpu_name() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

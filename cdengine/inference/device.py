@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import re
 import warnings
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from cdengine.errors import DeviceError, UsageError
+from cdengine.inference.processor import cpu_name
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -49,7 +49,7 @@ def choose_device(request: str = "auto") -> Device:
         DeviceError: no such device, or it is there and does not work.
     """
     if request == "cpu":
-        return Device("cpu", _processor(), "as asked for")
+        return Device("cpu", cpu_name(), "as asked for")
     if request == "mps" or re.fullmatch(r"cuda(:\d{1,3})?", request):
         label = "cuda:0" if request == "cuda" else request
         fault = _fault(label)
@@ -64,7 +64,7 @@ def choose_device(request: str = "auto") -> Device:
         if not fault:
             return Device(label, _accelerator(label), "the first that works of CUDA, MPS and CPU")
         faults.append(fault)
-    return Device("cpu", _processor(), "; ".join(faults))
+    return Device("cpu", cpu_name(), "; ".join(faults))
 
 
 def choose_precision(request: str, device: Device) -> str:
@@ -117,12 +117,3 @@ def _fault(label: str) -> str:
 
 def _accelerator(label: str) -> str:
     return torch.cuda.get_device_name(label) if label.startswith("cuda") else "Apple GPU"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    except OSError:  # not Linux
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()

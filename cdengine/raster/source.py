@@ -192,7 +192,7 @@ def members(path: str | os.PathLike[str]) -> tuple[Path, ...]:
     if vrt.is_vrt(source):
         parts += vrt.sources(source, "input", allow_remote=True)
     files = [part.container for part in parts if part.container is not None]
-    masks = [file.with_name(file.name + ".msk") for file in files]
+    masks = [Path(f"{file}.msk") for file in files]
     # os.path: Path.is_file raises where the name with its suffix is longer than names can be
     return tuple(dict.fromkeys(files + [mask for mask in masks if os.path.isfile(mask)]))
 

@@ -138,7 +138,7 @@ GROUPS: dict[str, tuple[Case, ...]] = {
     "Vectors and areas of interest": (
         Case(72, "no change; everything changed; noise", "a valid empty file; one polygon; finishes, and names `--min-area`", (), _in(AROUND, "test_row_72_nothing_and_everything", "test_row_72_noise_warns", "test_row_72_noise_of_4096")),
         Case(73, "objects over tiles and strips, holes, corners", "equal to a trace of the whole raster", (), _in("vector/test_polygonize.py", "test_any_labels_in_any_strips_equal_gdals_trace")),
-        Case(74, "areas of interest: other CRS, bow-tie, empty, outside, lines, a million vertices, no CRS", "reprojected; repaired with a warning; the others refused", ("aoi",), (*_in(FAULTS, "test_row_74_aoi", "test_row_74_bow_tie_is_repaired"), *_in("vector/test_aoi.py", "test_another_crs_with_long_edges", "test_a_million_vertices"))),
+        Case(74, "areas of interest: other CRS, bow-tie, empty, outside, lines, a million vertices, no CRS, a folder", "reprojected; repaired with a warning; the others refused", ("aoi", "not-a-vector"), (*_in(FAULTS, "test_row_74_aoi", "test_row_74_a_folder", "test_row_74_bow_tie_is_repaired"), *_in("vector/test_aoi.py", "test_another_crs_with_long_edges", "test_a_million_vertices"))),
     ),
     "Command": (
         Case(75, "unknown options, wrong values", "refused; option, range or nearest name given", ("usage",), (*_in(AROUND, "test_row_75_wrong_options"), *_in("inference/test_detect.py", "test_wrong_use_names_the_option"))),

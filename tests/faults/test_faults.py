@@ -216,6 +216,12 @@ def test_row_74_aoi(folder, case):
     fails(folder, "aoi", 3, None, None, "--aoi", maker(folder), says=says)
 
 
+def test_row_74_a_folder(folder, monkeypatch):
+    fails(folder, "not-a-vector", 3, None, None, "--aoi", folder, says="is a folder")
+    monkeypatch.chdir(folder)
+    fails(folder, "not-a-vector", 3, None, None, "--aoi", ".", says="is a folder")
+
+
 def test_row_74_bow_tie_is_repaired(folder):
     result, events = detect(folder, None, None, "--aoi", makers.aoi_bow_tie(folder))
     assert 0 < result.stats["compared_px"] < 80 * 80
