@@ -31,7 +31,17 @@ Bands = Sequence[int | str] | None
 
 MAX_BYTES = 8 << 30  # of one decoded image: more is a header that nobody meant
 PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-DRIVERS = ["GTiff", "PNG", "JPEG", "JP2OpenJPEG", "BMP"]  # a file of a data set cannot name further sources
+# A file of a data set is opened by the driver that its first bytes ask for: it cannot be a list of further sources.
+DRIVERS = {
+    b"II*\0": "GTiff",
+    b"MM\0*": "GTiff",
+    b"II+\0": "GTiff",
+    b"MM\0+": "GTiff",
+    PNG_MAGIC: "PNG",
+    JPEG_MAGIC: "JPEG",
+    b"\0\0\0\x0cjP  ": "JP2OpenJPEG",
+    b"BM": "BMP",
+}
 COLOURS = ("red", "green", "blue")
 
 
@@ -102,6 +112,13 @@ def _is_plain(path: Path) -> bool:
     """Whether Pillow reads the file without loss: what it narrows to 8 bits unasked (16-bit colour) is not."""
     if str(path).startswith("/vsi"):
         return False
+    head = _head(path)
+    if head.startswith(PNG_MAGIC):
+        return len(head) < 26 or head[24] <= 8
+    return head.startswith(JPEG_MAGIC)
+
+
+def _head(path: Path) -> bytes:
     try:
         with open(path, "rb") as stream:
             head = stream.read(26)
@@ -109,9 +126,7 @@ def _is_plain(path: Path) -> bool:
         _refuse(path, error)
     if not head:
         raise NotARasterError(f"{path} is empty (0 bytes); copy or write it again")
-    if head.startswith(PNG_MAGIC):
-        return len(head) < 26 or head[24] <= 8
-    return head.startswith(JPEG_MAGIC)
+    return head
 
 
 def _refuse(path: Path, error: OSError) -> NoReturn:
@@ -191,11 +206,13 @@ def _opened(path: Path) -> Any:  # noqa: ANN401 (rasterio is untyped)
 
     if path.suffix.lower() == ".vrt" or str(path).startswith("/vsi"):
         return open_raster(path, "image")
+    head = _head(path)
+    driver = next((name for magic, name in DRIVERS.items() if head.startswith(magic)), None)
+    if driver is None:
+        raise NotARasterError(f"{path} is no image that is read here; give PNG, JPEG or GeoTIFF")
     try:
-        return opened(path, driver=DRIVERS)
+        return opened(path, driver=driver)
     except RasterioError as error:
-        if "not recognized" in str(error):
-            raise NotARasterError(f"{path} is no image that is read here; give PNG, JPEG or GeoTIFF") from error
         raise CorruptError(f"{path} cannot be opened ({' '.join(str(error).split())}); get a fresh copy") from error
 
 

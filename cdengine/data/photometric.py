@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, JpegImagePlugin
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Ranges = Sequence[tuple[float, float]] | None
@@ -63,7 +64,7 @@ class Photometric:
             grain = torch.from_numpy(rng.standard_normal(plain.shape, np.float32))
             plain = _stored(plain + grain * ((high - low) * self.noise * strength).view(-1, 1, 1), plain.dtype)
         if self.jpeg > 0 and jpeg < SELDOM and plain.dtype == torch.uint8 and len(plain) in (1, 3):
-            plain = F.jpeg(plain.contiguous(), quality)
+            plain = compressed(plain, quality)
         return plain
 
     def _toned(self, image: Tensor, low: Tensor, high: Tensor, amounts: Array) -> Tensor:
@@ -72,8 +73,9 @@ class Photometric:
         if image.dtype == torch.uint8:
             table = torch.arange(256, dtype=torch.float32).expand(bands, 256)
             middle = image.reshape(bands, -1)[:, ::7].float().mean(1)
-            toned = _stored(self._tone(table, low, high, middle, amounts), torch.uint8)
-            return torch.stack([band_table[band.long()] for band_table, band in zip(toned, image, strict=True)])
+            toned = _stored(self._tone(table, low, high, middle, amounts), torch.uint8).numpy()
+            looked_up = [np.take(entries, band) for entries, band in zip(toned, image.numpy(), strict=True)]
+            return torch.from_numpy(np.stack(looked_up))
         flat = image.reshape(bands, -1)
         middle = flat[:, ::7].mean(1)
         return self._tone(flat, low, high, middle, amounts).view_as(image).to(image.dtype)
@@ -91,6 +93,18 @@ class Photometric:
         offset = self.brightness * share[2] + self.colour * share[3 + bands :].view(-1, 1)
         toned: Tensor = ((x - centre) * gain + centre + offset) * span + low.view(-1, 1)
         return toned
+
+
+def compressed(image: Tensor, quality: int) -> Tensor:
+    """What JPEG makes of an image (C, H, W) uint8, C = 1 or 3; by Pillow, since torchvision gives its codec up."""
+    stream = BytesIO()
+    array = image.permute(1, 2, 0).numpy()
+    Image.fromarray(array[..., 0] if len(image) == 1 else np.ascontiguousarray(array)).save(
+        stream, "JPEG", quality=quality
+    )
+    stream.seek(0)
+    pixels = np.array(JpegImagePlugin.JpegImageFile(stream))
+    return torch.from_numpy(np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)))
 
 
 def blurred(image: Tensor, sigma: float) -> Tensor:

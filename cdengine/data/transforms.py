@@ -123,7 +123,7 @@ def random_crop(
     row, col = (-((side - size) // 2) if size < side else at for at, size in ((row, height), (col, width)))
     sample = _cut(sample, row, col, side)
     if side != crop:
-        sample = _each(sample, F.resize, [crop, crop], antialias=True)
+        sample = _each(sample, _resized, crop)
     return sample
 
 
@@ -200,6 +200,13 @@ def _cut(sample: Sample, row: int, col: int, side: int) -> Sample:
         for role, value in sample.items()
     }
     return _each(padded, F.crop, row + top, col + left, side, side)
+
+
+def _resized(value: Tensor, side: int) -> Tensor:
+    if value.dtype == torch.uint8 and len(value) == 1 and bool((value == WHOLE).all()):
+        return value.new_full((1, side, side), WHOLE)  # valid everywhere: nothing to interpolate
+    resized: Tensor = F.resize(value, [side, side], antialias=True)
+    return resized
 
 
 def _turned(value: Tensor, quarters: int) -> Tensor:
