@@ -1,0 +1,108 @@
+"""Batches for one epoch, or for what is left of one: the same samples whatever the workers, processes and stops."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+from torch.utils.data import DataLoader, Dataset
+
+from cdengine.data.pairs import Sample, collate
+from cdengine.data.sampling import PairSampler
+from cdengine.errors import CDEngineError
+from cdengine.training.config import TrainConfig
+from cdengine.training.datasets import TrainingData
+
+
+class Batches(pl.LightningDataModule):
+    """Training batches by epoch and validation pairs, for one process of several.
+
+    Lightning asks for a new training loader at every epoch. So an interrupted one is continued by a shorter loader,
+    and no loop of Lightning has to be restored.
+
+    Attributes:
+        epoch: of ours, that the next loader is for.
+        start: batches of it that were trained already.
+    """
+
+    def __init__(self, data: TrainingData, config: TrainConfig, world: int, rank: int, pin: bool) -> None:
+        super().__init__()
+        self._data, self._config, self._world, self._rank, self._pin = data, config, world, rank, pin
+        size = config.data.batch_size
+        self.per_epoch = config.trainer.epoch_batches or math.ceil(data.windows / (size * world))
+        self.validation_batches = len(range(rank, len(data.validation), world))  # type: ignore[arg-type]
+        self.epoch, self.start = 0, 0
+        self._sampler = PairSampler(
+            len(data.train),  # type: ignore[arg-type]
+            weights=data.weights,
+            draws=self.per_epoch * size * world,
+            seed=config.seed,
+            rank=rank,
+            world=world,
+        )
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """What is left of the epoch."""
+        size = self._config.data.batch_size
+        self._sampler.set_epoch(self.epoch, self.start * size)
+        # a plain list: Lightning would call a sampler's `set_epoch` with its own count of epochs
+        return self._loader(self._data.train, list(self._sampler), size)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Whole pairs one by one, since their sizes may differ."""
+        count = len(self._data.validation)  # type: ignore[arg-type]
+        return self._loader(self._data.validation, range(self._rank, count, self._world), 1)
+
+    def on_before_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
+        """Raises what went wrong in a worker."""
+        if "error" in batch:
+            raise batch["error"]
+        return batch
+
+    def _loader(self, pairs: Dataset[Sample], order: Sequence[Any], size: int) -> DataLoader[Sample]:
+        workers = min(self._config.data.workers, math.ceil(len(order) / size))
+        return DataLoader(
+            _Carrying(pairs),
+            size,
+            sampler=order,
+            num_workers=workers,
+            collate_fn=_collate,
+            pin_memory=self._pin,
+            worker_init_fn=_leave_signals,
+        )
+
+
+class Fault(dict[str, Any]):
+    """An error of ours on its way from a worker; torch would wrap it into a text of many lines."""
+
+    def __init__(self, error: CDEngineError) -> None:
+        super().__init__(error=error)
+
+
+class _Carrying(Dataset[Sample]):
+    """Gives a `Fault` where a pair cannot be read."""
+
+    def __init__(self, pairs: Dataset[Sample]) -> None:
+        self._pairs = pairs
+
+    def __getitem__(self, item: Any) -> Sample:  # noqa: ANN401 -- an index or a Draw
+        try:
+            return self._pairs[item]
+        except CDEngineError as error:
+            return Fault(error)
+
+
+def _collate(samples: Sequence[Sample]) -> Sample:
+    for sample in samples:
+        if isinstance(sample, Fault):
+            return sample
+    return collate(samples)
+
+
+def _leave_signals(_worker: int) -> None:
+    """Workers end when their parent does; the terminal's Ctrl-C, which reaches them too, is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,114 @@
+"""What the network makes of some validation pairs: before, after, label, probability, and where they differ."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from cdengine.assess.colours import probability_colours
+
+Array = np.ndarray[Any, np.dtype[Any]]
+HIT, MISS, FALSE_ALARM = (46, 140, 87), (33, 102, 220), (222, 60, 48)
+HEADS = ("before", "after", "label", "probability")
+LEGEND = (("hit", HIT), ("miss", MISS), ("false alarm", FALSE_ALARM))
+SIDE = 256  # pixels of a panel
+GAP, TOP, LEFT = 4, 22, 4
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A validation pair and its answer.
+
+    Attributes:
+        name: of the pair.
+        before, after: (C, H, W), stored values.
+        change: (H, W), 0, 1 or 255.
+        probability: (H, W), 0 to 1.
+    """
+
+    name: str
+    before: Array
+    after: Array
+    change: Array
+    probability: Array
+
+
+def picture(pairs: Sequence[Shown], threshold: float, bands: tuple[Sequence[str], Sequence[str]]) -> bytes:
+    """One PNG with a row a pair.
+
+    Args:
+        pairs: at least one.
+        threshold: probability from which a pixel counts as changed.
+        bands: names of the bands of both dates, to find red, green and blue.
+    """
+    height = TOP + len(pairs) * (SIDE + GAP)
+    canvas = Image.new("RGB", (LEFT + (len(HEADS) + 1) * (SIDE + GAP), height), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
+    for column, head in enumerate(HEADS):
+        draw.text((LEFT + column * (SIDE + GAP), 3), head, fill=(40, 40, 40), font=font)
+    at_x = float(LEFT + len(HEADS) * (SIDE + GAP))
+    for word, tint in LEGEND:
+        draw.text((at_x, 3), word, fill=tint, font=font)
+        at_x += draw.textlength(word + "   ", font=font)
+    for row, pair in enumerate(pairs):
+        panels = (
+            colour(pair.before, bands[0]),
+            colour(pair.after, bands[1]),
+            _label(pair.change),
+            probability_colours(pair.probability),
+            errors(pair.change, pair.probability >= threshold, colour(pair.after, bands[1])),
+        )
+        for column, panel in enumerate(panels):
+            at = (LEFT + column * (SIDE + GAP), TOP + row * (SIDE + GAP))
+            canvas.paste(_fitted(panel), at)
+    buffer = io.BytesIO()
+    canvas.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def colour(values: Array, bands: Sequence[str]) -> Array:
+    """(H, W, 3) uint8: red, green and blue where the bands have these names, else the first three, or one as grey."""
+    names = [name.lower() for name in bands]
+    if all(name in names for name in ("red", "green", "blue")):
+        chosen = [names.index(name) for name in ("red", "green", "blue")]
+    else:
+        chosen = [0, 1, 2] if len(values) >= 3 else [0, 0, 0]
+    if values.dtype == np.uint8:
+        shown: Array = np.moveaxis(values[chosen], 0, -1)
+        return shown
+    layers = []
+    for layer in values[chosen].astype(np.float32):
+        low, high = np.percentile(layer, (2, 98))
+        layers.append(np.clip((layer - low) / max(high - low, 1e-9), 0, 1) * 255)
+    return np.stack(layers, -1).astype(np.uint8)
+
+
+def errors(change: Array, found: Array, under: Array) -> Array:
+    """(H, W, 3) uint8: hits, misses and false alarms in colour over a faded grey picture."""
+    grey = under.mean(-1, keepdims=True) * 0.35 + 160
+    panel: Array = np.repeat(grey, 3, -1).astype(np.uint8)
+    for where, tint in (
+        ((change == 1) & found, HIT),
+        ((change == 1) & ~found, MISS),
+        ((change == 0) & found, FALSE_ALARM),
+    ):
+        panel[where] = tint
+    return panel
+
+
+def _label(change: Array) -> Array:
+    levels = np.where(change == 1, 0, np.where(change == 0, 245, 190)).astype(np.uint8)
+    return np.repeat(levels[..., None], 3, -1)
+
+
+def _fitted(panel: Array) -> Image.Image:
+    """The panel within SIDE x SIDE, its shape kept."""
+    image = Image.fromarray(panel)
+    scale = SIDE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BILINEAR)

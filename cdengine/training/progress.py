@@ -1,0 +1,88 @@
+"""What a run tells while it trains: a stage named by its epoch, which estimates the whole run, and figures."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import lightning.pytorch as pl
+
+from cdengine.errors import Cancelled
+from cdengine.events import Reporter, Stage
+from cdengine.training.loaders import Batches
+from cdengine.training.optimisers import learning_rate
+from cdengine.training.supervised import SupervisedChange
+
+LEAST_STEPS = 10  # between two figures
+
+
+class Progress(pl.Callback):
+    """Turns Lightning's hooks into stages, `metric` events and a prompt stop."""
+
+    def __init__(self, batches: Batches, reporter: Reporter, resume: str) -> None:
+        """Takes what it looks at.
+
+        Args:
+            batches: how many there are.
+            reporter: where events go.
+            resume: the option that goes on after a stop, for the message.
+        """
+        self._batches, self._reporter, self._resume = batches, reporter, resume
+        self._every = max(LEAST_STEPS, batches.per_epoch // 10)
+        self._stage: Stage | None = None
+        self._open = ExitStack()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Opens the stage; what counts are batches of the whole run, validation included."""
+        assert isinstance(pl_module, SupervisedChange)
+        each = self._batches.per_epoch + self._batches.validation_batches
+        total, done = pl_module.config.trainer.epochs * each, pl_module.epoch * each + pl_module.batch
+        stage = self._reporter.stage(self._name(pl_module), total, "batches", done)
+        self._stage = self._open.enter_context(stage)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The stage is told by its epoch, but goes on: its estimate is of the whole run."""
+        assert isinstance(pl_module, SupervisedChange) and self._stage is not None
+        self._stage.name = self._name(pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """One batch further."""
+        assert isinstance(pl_module, SupervisedChange)
+        self._advance()
+        if pl_module.batch % self._every == 0:
+            rate = learning_rate(pl_module.config.optimiser, max(0, pl_module.step - 1), pl_module.steps)
+            self._reporter.metric("train_loss", float(outputs["loss"]), step=pl_module.step)
+            self._reporter.metric("learning_rate", rate, step=pl_module.step)
+
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
+        """One validation pair further."""
+        self._advance()
+
+    def _advance(self) -> None:
+        self.stop_if_asked()
+        if self._stage is not None:
+            self._stage.advance()
+
+    def stop_if_asked(self) -> None:
+        """Raises Cancelled with the way to go on."""
+        if self._reporter.cancellation.cancelled:
+            raise Cancelled(f"cancelled: go on with {self._resume}")
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Closes the stage."""
+        self._open.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Closes the stage of a run that ends early."""
+        self._open.close()
+
+    @staticmethod
+    def _name(module: SupervisedChange) -> str:
+        return f"epoch {module.epoch + 1}/{module.config.trainer.epochs}"
