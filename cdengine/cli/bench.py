@@ -58,7 +58,11 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
 
 
 def measure(folder: Path, size: int, shared: dict[str, Any], repeats: int, reporter: Reporter) -> dict[str, Any]:
-    """The figures, units in their names; `*_mpx_s` of raw forward and detect count tile pixels, overlaps included."""
+    """The figures, units in their names; `*_mpx_s` of raw forward and detect count tile pixels, overlaps included.
+
+    The raw forward is the network as it was loaded, in the memory layout that suits it; detection folds its batch
+    normalisation into the convolutions first, which is a part of what it is measured by.
+    """
     from cdengine.inference.device import choose_device, choose_precision
     from cdengine.inference.options import DetectOptions
     from cdengine.inference.tiles import Tiling

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import IO, NoReturn
 
 from cdengine import __version__
+from cdengine.cli.allocator import keep_freed_memory
 from cdengine.cli.cancel import cancel_on_signals, cancel_on_stdin_close
 from cdengine.cli.failures import known
 from cdengine.cli.result import Result
@@ -34,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "align": ("align", "put one image on the grid of another, removing a residual shift"),
     "vectorize": ("vectorize", "turn a change or class raster into polygons with areas"),
     "evaluate": ("evaluate", "measure a model, or predictions made elsewhere, on pairs with labels"),
+    "train": ("train", "train a change network on labelled pairs and keep the best model"),
     "models": ("models", "list methods, architectures and shipped models, or show a model file's card"),
     "doctor": ("doctor", "tell what works on this machine, what is missing and how to get it"),
     "bench": ("bench", "measure detect against the raw network on this machine"),
@@ -119,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry() -> NoReturn:
     """Console entry point."""
+    keep_freed_memory()
     _open_standard_streams()
     if "--debug" not in sys.argv:
         _keep_stderr_to_ourselves()

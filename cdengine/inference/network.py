@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cdengine.errors import BandsError, DeviceLostError, ModelNanError, ModelTaskError
 from cdengine.events import Reporter
@@ -18,6 +17,7 @@ from cdengine.inference.detector import BatchTooLarge
 from cdengine.inference.device import Device
 from cdengine.inference.value_range import range_fault
 from cdengine.models.card import DateInput
+from cdengine.models.folding import folded
 from cdengine.models.logits import Logits
 from cdengine.models.modelfile import LoadedModel
 from cdengine.models.normalise import Normaliser
@@ -64,13 +64,14 @@ class NetworkDetector:
         self.name, self.classes, self.margin = card.name, card.classes, card.margin
         self.threshold, self.tile = card.threshold, card.tile
         self.batch, self.concurrency = 1, 2 if device.kind == "cuda" else 1
-        self._model, self._device, self._precision = model, device, precision
+        self._card, self._sha256, self._device, self._precision = card, model.sha256, device, precision
         if device.kind == "cuda":
             # fp32 is asked for where accuracy matters; TF32 would keep ten bits of the mantissa.
             torch.backends.cudnn.allow_tf32 = False
-        self._module = model.module.eval().to(device.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._lowered = _lowered(self._module, DTYPES[precision])
         self._stride = int(getattr(model.module, "stride", 32))
+        module = folded(model.module.eval(), (card.before.count, card.after.count), self._stride)
+        self._module = module.to(device.torch_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._lowered = _lowered(self._module, DTYPES[precision])
         self._before = Normaliser(card.before).to(device.torch_device)
         self._after = Normaliser(card.after).to(device.torch_device)
         self._staging = _Staging(device)
@@ -86,7 +87,7 @@ class NetworkDetector:
         Raises:
             BandsError: a date has another number of bands than the model takes.
         """
-        card = self._model.card
+        card = self._card
         _check_bands(source.before, card.before, card.name, "before")
         _check_bands(source.after, card.after, card.name, "after")
         self._reporter = reporter
@@ -118,8 +119,8 @@ class NetworkDetector:
     def describe(self) -> dict[str, str | float]:
         """Which model, on what, and how many tiles had to be done again in fp32."""
         facts: dict[str, str | float] = {
-            "model_sha256": self._model.sha256,
-            "architecture": self._model.card.architecture,
+            "model_sha256": self._sha256,
+            "architecture": self._card.architecture,
             "device": self._device.label,
             "precision": self._precision,
         }
@@ -128,8 +129,8 @@ class NetworkDetector:
     def _predict(self, before: Array, after: Array, valid: Array) -> Array:
         height, width = valid.shape[1:]
         mask = self._staging.put("valid", valid)
-        first = self._input(self._before(self._staging.put("before", before), mask))
-        second = self._input(self._after(self._staging.put("after", after), mask))
+        first = self._input("before", self._before, before, mask)
+        second = self._input("after", self._after, after, mask)
         logits = self._logits(first, second, self._precision)
         finite = torch.isfinite(logits).flatten(1).all(1)
         if not bool(finite.all()):
@@ -137,11 +138,12 @@ class NetworkDetector:
             logits[again] = self._again(first[again], second[again])
         return self._staging.fetch(self._probability(logits)[..., :height, :width])
 
-    def _input(self, image: Tensor) -> Tensor:
-        """Rows and columns up to a multiple of the stride; they hold 0, the mean, as invalid pixels do."""
-        height, width = image.shape[-2:]
-        image = functional.pad(image, (0, -width % self._stride, 0, -height % self._stride))
-        return image.contiguous(memory_format=torch.channels_last)
+    def _input(self, date: str, normaliser: Normaliser, values: Array, mask: Tensor) -> Tensor:
+        """Normalised, with rows and columns up to a multiple of the stride that hold 0 as invalid pixels do."""
+        height, width = (-(-side // self._stride) * self._stride for side in values.shape[-2:])
+        padded = self._staging.kept(date, (*values.shape[:2], height, width))
+        normaliser(self._staging.put(date, values), mask, padded[..., : values.shape[-2], : values.shape[-1]])
+        return padded
 
     def _logits(self, before: Tensor, after: Tensor, precision: str) -> Tensor:
         """float32 (B, K, H, W): change, then classes before, then after."""
@@ -197,8 +199,7 @@ class NetworkDetector:
         start = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         before, after = (
-            np.zeros((1, date.count, side, side), np.uint8)
-            for date in (self._model.card.before, self._model.card.after)
+            np.zeros((1, date.count, side, side), np.uint8) for date in (self._card.before, self._card.after)
         )
         try:
             with torch.inference_mode(), self._staging.stream():
@@ -243,6 +244,13 @@ class _Staging:
         tensor = self._pinned(key, array) if self._cuda else _as_tensor(array)
         tensor = tensor.to(self._device.torch_device, non_blocking=self._cuda)
         return tensor.to(torch.int32).bitwise_and_(0xFFFF) if wrapped else tensor
+
+    def kept(self, key: str, shape: tuple[int, ...]) -> Tensor:
+        """The thread's own float32 tensor of a shape, zeros at first, channels last; the next call gives it again."""
+        tensors: dict[str, Tensor] = self._local.__dict__.setdefault("tensors", {})
+        if key not in tensors or tensors[key].shape != shape:
+            tensors[key] = torch.zeros(shape, device=self._device.torch_device).to(memory_format=torch.channels_last)
+        return tensors[key]
 
     def fetch(self, tensor: Tensor) -> Array:
         """A device tensor as an array of its own; waits for the thread's stream, which also frees its buffers."""

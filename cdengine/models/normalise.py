@@ -27,18 +27,23 @@ class Normaliser(nn.Module):
         std = torch.tensor(date.std, dtype=torch.float64)
         self.register_buffer("gain", (date.scale / std).float().view(1, -1, 1, 1), persistent=False)
         self.register_buffer("offset", (-mean / std).float().view(1, -1, 1, 1), persistent=False)
+        ends = torch.tensor([[0.0], [255.0]]) * self.gain.flatten() + self.offset.flatten()
+        self._bytes_fit = bool(ends.abs().max() <= LIMIT)  # bytes then need no limit, as they nearly always do
 
-    def forward(self, image: Tensor, valid: Tensor) -> Tensor:
+    def forward(self, image: Tensor, valid: Tensor, out: Tensor | None = None) -> Tensor:
         """Normalises.
 
         Args:
             image: (B, C, H, W), any real dtype.
             valid: (B, H, W) bool.
+            out: float32 (B, C, H, W) that takes the values, of any strides; a new tensor by default.
 
         Returns:
             float32 (B, C, H, W).
         """
-        values = image * self.gain  # one kernel for every dtype, and the caller's tensor stays as it is
+        # One kernel for every dtype, and the caller's tensor stays as it is.
+        values = torch.mul(image, self.gain) if out is None else torch.mul(image, self.gain, out=out)
         values += self.offset
-        values.nan_to_num_(nan=0.0, posinf=LIMIT, neginf=-LIMIT).clamp_(-LIMIT, LIMIT)
+        if image.dtype != torch.uint8 or not self._bytes_fit:
+            values.nan_to_num_(nan=0.0, posinf=LIMIT, neginf=-LIMIT).clamp_(-LIMIT, LIMIT)
         return values.masked_fill_(~valid.unsqueeze(1), 0.0)
