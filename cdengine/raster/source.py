@@ -47,6 +47,16 @@ MAX_BANDS = 4096
 MAX_BLOCK_BYTES = 256 << 20
 # Drivers that fetch from elsewhere whatever their file says; a local file may not do that unasked.
 _NETWORK_DRIVERS = {"WMS", "WMTS", "WCS", "STACTA", "STACIT", "HTTP", "EEDAI", "PLMosaic"}
+# Patience with servers; the user's environment wins. One that sends nothing is given up and asked again, one that is
+# slow is waited for: so the time-out of a whole request is long and that of silence short.
+_HTTP = {
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",  # seconds below …
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "100",  # … so many bytes a second
+    "GDAL_HTTP_TIMEOUT": "300",
+    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+}
 _NEEDS = {
     ".ecw": "ECW",
     ".sid": "MrSID",
@@ -75,10 +85,7 @@ def gdal_env(cache_bytes: int = CACHE_BYTES, *, remote: bool = False) -> rasteri
         GDAL_VRT_ENABLE_PYTHON="NO",
         GDAL_VRT_ENABLE_RAWRASTERBAND="NO",
         GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR" if remote else "TRUE",
-        GDAL_HTTP_CONNECTTIMEOUT="10",
-        GDAL_HTTP_TIMEOUT="60",
-        GDAL_HTTP_MAX_RETRY="3",
-        GDAL_HTTP_RETRY_DELAY="1",
+        **{name: os.environ.get(name, default) for name, default in _HTTP.items()},
     )
 
 

@@ -70,7 +70,7 @@ GROUPS: dict[str, tuple[Case, ...]] = {
         Case(15, "a VRT that names itself, nests 50 deep, or holds an entity bomb", "refused", ("vrt-unsafe",), BAD),
         Case(16, "a local VRT that names a server", "refused without `--allow-remote`, no packet sent", ("remote",), (*BAD, *_in(REMOTE, "test_row_16_no_packet_is_sent"))),
         Case(17, "2 million pixels a side, 10 000 bands", "refused with the arithmetic", ("too-large",), BAD),
-        Case(18, "a server that answers 404 or 403, or hangs up in the middle", "refused; busy servers are asked again, servers without ranges read whole", ("remote",), _in(REMOTE, "test_row_18_servers_that_fail", "test_row_18_a_server_that_answers_in_the_end")),
+        Case(18, "a server that answers 404, 403 or 500, hangs up or falls silent at once or in the middle, or is not there", "refused within seconds or after half a minute of silence; busy servers are asked again, servers without ranges read whole", ("remote",), _in(REMOTE, "test_row_18_servers_that_fail", "test_row_18_nobody_answers", "test_row_18_patience_has_an_end_that_users_may_move", "test_row_18_a_server_that_answers_in_the_end")),
         Case(19, "a damaged zip, a zip bomb", "refused", ("corrupt",), (*BAD, *_in(SOURCE, "test_damaged_zip_and_bomb"))),
         Case(20, "an input replaced while it is read, or before `--resume`", "the run ends without an output; the resume is refused", ("changed", "resume-mismatch"), _in(RUNNING, "test_row_20_an_input_replaced_while_it_is_read", "test_row_20_an_input_replaced_before_the_resume")),
     ),
