@@ -35,6 +35,12 @@ class ConfigError(UsageError):
     slug = "config"
 
 
+class DivergedError(UsageError):
+    """The loss of a training run is no longer a number: its learning rate or precision does not suit it."""
+
+    slug = "diverged"
+
+
 class DeviceError(UsageError):
     """The requested device is unknown or absent on this machine."""
 
