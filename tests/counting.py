@@ -35,10 +35,15 @@ ACTIVATIONS = (aten.relu, aten.relu_, aten.hardtanh, aten.hardtanh_, aten._prelu
 CONVENTIONS = {
     # multiply–adds that are really made, and nothing else
     "exact": {},
-    # thop (pytorch-OpCounter): transposed convolutions by their output, two for each value that is batch-normalised
-    "thop": {aten.convolution: convolution_by_output, **dict.fromkeys(BATCH_NORMS, per_element(2))},
+    # thop (pytorch-OpCounter): transposed convolutions by their output, two for each value that is batch-normalised;
+    # products that are no module, such as those of attention, are not seen
+    "thop": {
+        aten.convolution: convolution_by_output,
+        **dict.fromkeys(BATCH_NORMS, per_element(2)),
+        **dict.fromkeys((aten.bmm, aten.baddbmm), nothing),
+    },
     # get_model_complexity_info of mmcv 1 (from ptflops): layers that are modules, with biases, batch normalisation and
-    # activations; products that are no module, such as those of attention, are not seen
+    # activations; products that are no module are not seen
     "mmcv": {
         aten.convolution: convolution_with_bias,
         **dict.fromkeys(BATCH_NORMS, per_element(2)),

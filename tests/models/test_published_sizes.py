@@ -46,6 +46,11 @@ AUXILIARY_FCN = 24 * 24 * 9 + 2 * 24 + 24 * 2 + 2  # convolution, normalisation 
 LIGHT = "Xing 2023, table of the authors' README; counted by mmcv 1"
 TINY2 = "README of TinyCDv2 in Open-CD, by its authors; counted by mmcv 1"
 SNU = "counted by thop, as the authors of SNUNet say they do (Siam-NestedUNet, issues 7 and 36)"
+# The BIT paper's table of efficiency tells half the multiply–adds of a pair, for STANet and BIT alike: one date's.
+ONE_DATE = "Chen 2021, table of model efficiency; multiply–adds twice the figure, which is for one date"
+# BIT's parameters are those with heads of 64 channels, its multiply–adds those with the release's heads of 8.
+DING = "Ding 2022, table of complexities"
+CHANGEFORMER = "authors' release, version 6, as counted in the literature with thop"
 
 PUBLISHED = [
     Published("fc-ef", {}, "1.35", None, 256, "exact", "authors' code, as counted in the literature"),
@@ -60,6 +65,13 @@ PUBLISHED = [
     Published("lightcdnet", {"size": "s"}, "0.35", "1.65", 256, "mmcv", LIGHT, AUXILIARY_FCN),
     Published("lightcdnet", {"size": "b"}, "1.32", "3.22", 256, "mmcv", LIGHT, AUXILIARY_FCN),
     Published("lightcdnet", {"size": "l"}, "2.82", "5.94", 256, "mmcv", LIGHT, AUXILIARY_FCN),
+    Published("stanet", {}, "16.93", "13.16", 256, "thop", ONE_DATE),
+    Published("bit", {}, "3.55", None, 256, "thop", ONE_DATE),
+    Published("bit", {"decoder_head_width": 8}, None, "8.70", 256, "thop", ONE_DATE),
+    Published("changeformer", {}, "41.03", "202.79", 256, "thop", CHANGEFORMER),
+    Published("changer", {"backbone": "resnet18c"}, "11.39", None, 512, "mmcv", "Fang 2023"),
+    Published("changer", {"backbone": "mit_b0"}, "3.46", None, 512, "mmcv", "Fang 2023"),
+    Published("bisrnet", {"classes": 7}, "23.39", "189.91", 512, "thop", DING),
 ]
 
 
