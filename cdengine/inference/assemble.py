@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,13 +67,10 @@ class Totals:
         self.valid += int(valid.sum())
         self.changed_m2 = _plus(self.changed_m2, area.total(window, changed))
         self.valid_m2 = _plus(self.valid_m2, area.total(window, valid))
-        step = max(
-            1, COUNTED_PX // max(window.width, 1)
-        )  # bins are 8 bytes a pixel: a wide band's at once are too much
-        for rows in (slice(top, top + step) for top in range(0, window.height, step)):
-            shares = layers["confidence"][rows][valid[rows]] * HISTOGRAM_BINS
-            bins = np.minimum(shares.astype(np.int64), HISTOGRAM_BINS - 1)
-            self.histogram += np.bincount(bins, minlength=HISTOGRAM_BINS)
+        bins = np.minimum((layers["confidence"] * HISTOGRAM_BINS).astype(np.uint8), HISTOGRAM_BINS - 1)
+        bins = bins[valid] if not valid.all() else bins.ravel()
+        for at in range(0, bins.size, COUNTED_PX):  # bincount makes 8 bytes of each: a wide band at once is too much
+            self.histogram += np.bincount(bins[at : at + COUNTED_PX], minlength=HISTOGRAM_BINS)
         if self.transitions.size:
             labels = layers["labels"]
             for code in np.unique(labels[changed]):
@@ -121,6 +119,8 @@ class Assembly:
         totals = Totals.of(len(self.classes), area.on_earth)
         rows = self.tiling.rows
         with ExitStack() as stack:
+            # Polygons are traced beside writing and counting; the bands stay in order in both.
+            side = stack.enter_context(ThreadPoolExecutor(1, "cdengine-polygons"))
             sinks = {
                 name: stack.enter_context(
                     GeoTiffSink(path, self.grid, self._spec(name), cog=self.cog, reporter=reporter)
@@ -131,13 +131,16 @@ class Assembly:
                 for band, start in enumerate(rows.starts):
                     layers = self._derive(journal.read(band))
                     row = self.window.row + start
+                    traced = None
+                    if polygons is not None:
+                        traced = side.submit(polygons.add, row, layers["labels"], layers["confidence"])
                     for name, sink in sinks.items():
                         reporter.check()
                         sink.write(row, layers[name][None], self.window.col)
                     change = layers["change"]
                     totals.add(Window(row, self.window.col, *change.shape), layers, area)
-                    if polygons is not None:
-                        polygons.add(row, layers["labels"], layers["confidence"])
+                    if traced is not None:
+                        traced.result()
                     stage.advance(change.size)
         return totals
 
