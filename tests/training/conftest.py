@@ -1,0 +1,26 @@
+"""The small data set and networks, for every test of training."""
+
+import pytest
+import small_training
+import torch
+
+from cdengine.models import zoo
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory):
+    return small_training.make_pairs(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(autouse=True)
+def small_networks(monkeypatch):
+    monkeypatch.setitem(zoo.ARCHITECTURES, small_training.TINY, small_training.TinyNet)
+    monkeypatch.setitem(zoo.ARCHITECTURES, "tiny-bn", small_training.BatchNormed)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
