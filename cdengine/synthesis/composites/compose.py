@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy.ndimage
 
 from cdengine.synthesis.composites import paint
 from cdengine.synthesis.composites.appearance import appear
@@ -28,7 +29,7 @@ SIDE = 256
 RIM = 12
 CANVAS = SIDE + 2 * RIM
 # Shares of the kinds of pairs.
-KINDS = {"estate": 0.42, "scene": 0.2, "swap": 0.2, "unchanged": 0.18}
+KINDS = {"estate": 0.36, "scene": 0.16, "swap": 0.18, "removed": 0.14, "unchanged": 0.16}
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ class Composer:
 
     def __init__(self, library: Library, scenes: list[Scene], seed: int, strength: float = 1.0) -> None:
         self.library, self.scenes, self.seed, self.strength = library, scenes, seed, strength
-        self.cutouts: list[Cutout] = [piece for source in library.labelled for piece in cut_out(source)]
+        self.cutouts: dict[str, list[Cutout]] = {}
+        for source in library.labelled:
+            self.cutouts.setdefault(source.kind, []).extend(cut_out(source))
+        self.cutouts = {kind: pieces for kind, pieces in self.cutouts.items() if pieces}
         self._known = {k: v for k, v in library.towns.items() if any(s in library.labelled for s in v)}
         self._lawn = {k: v for k, v in library.grounds.items() if k in LAWN_KINDS}
         self._leaves = {k: v for k, v in library.grounds.items() if k in ("forest", "neon")}
@@ -207,7 +211,8 @@ class Composer:
         """A cut-out in place of each building; on streets, often the same few."""
         if not self.cutouts:
             return []
-        few = rng.integers(len(self.cutouts), size=int(rng.integers(2, 12)))
+        pool = self.cutouts[str(rng.choice(list(self.cutouts)))]
+        few = rng.integers(len(pool), size=int(rng.integers(2, 12)))
         pastes = []
         for building in estate.buildings:
             wing = building.wings[-1]
@@ -216,7 +221,7 @@ class Composer:
                 continue
             angle = wing.angle + (math.pi / 2 if wing.width > wing.length else 0)
             gains = np.exp(rng.normal(0, 0.08, 3) + rng.normal(0, 0.15))
-            cutout = self.cutouts[int(few[int(rng.integers(len(few)))])]
+            cutout = pool[int(few[int(rng.integers(len(few)))])]
             pastes.append(
                 paint.Paste(cutout, wing.x, wing.y, length, angle, wing.height,
                             (float(gains[0]), float(gains[1]), float(gains[2])), bool(rng.random() < 0.5))
@@ -328,7 +333,7 @@ class Composer:
         stage = self._place(rng, gsd, 0.1)
         self._other_ground(rng, stage, gsd, 0.5)
         there = region(rng, CANVAS) if rng.random() < 0.6 else np.ones((CANVAS, CANVAS), F)
-        if self.scenes and rng.random() < 0.5:
+        if self.scenes and rng.random() < 0.35:
             pictures, labels = self._crop(rng)
             pick = int(rng.integers(2))
             picture, label = pictures[pick], labels[pick] & 1
@@ -338,5 +343,31 @@ class Composer:
         paint.lay_ground(stage.pictures[date], there, picture.astype(F))
         stage.labels[date] = np.where(there > F(0.5), label, stage.labels[date])
         stage.same &= there < F(0.3)
+        self._vehicles(rng, stage, gsd)
+        return stage
+
+    def _removed(self, rng: np.random.Generator, gsd: float) -> _Stage:
+        """A real place whose buildings are known; on one date some or all of them are not there, ground is."""
+        self._lit(rng)
+        stage = _Stage(*self._fill(rng, gsd, "known"))
+        numbers, count = scipy.ndimage.label(stage.labels[0] == 1)
+        date = int(rng.integers(2))
+        gone = np.flatnonzero(rng.random(count) < rng.choice([0.3, 0.7, 1.0])) + 1
+        boxes = scipy.ndimage.find_objects(numbers, count)
+        lots = []
+        for number in gone:
+            rows, cols = boxes[number - 1]
+            reach = math.hypot(rows.stop - rows.start, cols.stop - cols.start) / 2 * rng.uniform(1.0, 1.5) + 3
+            lots.append(((cols.start + cols.stop) / 2, (rows.start + rows.stop) / 2, reach))
+        there = paint.estate_ground(lots, CANVAS)
+        if rng.random() < 0.3:  # the whole quarter was built
+            there = np.maximum(there, region(rng, CANVAS))
+            gone = np.arange(1, count + 1)
+        there[(numbers > 0) & ~np.isin(numbers, gone)] = 0
+        ground = self._fill(rng, gsd, "ground")[0].astype(F)
+        paint.lay_ground(stage.pictures[date], there, ground)
+        stage.labels[date][there >= F(0.5)] = 0
+        stage.same &= there < F(0.3)
+        self._other_ground(rng, stage, gsd, 0.3)
         self._vehicles(rng, stage, gsd)
         return stage

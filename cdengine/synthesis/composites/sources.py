@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from cdengine.errors import NotFoundInputError
 
@@ -56,13 +57,14 @@ class Library:
     labelled: list[Source]
 
 
-def read_library(root: Path, held_out: bool = False, labels: Path | None = None) -> Library:
+def read_library(root: Path, held_out: bool = False, outlines: Path | None = None) -> Library:
     """Reads the free images.
 
     Args:
         root: the folder `single` of the shared imagery.
         held_out: the tenth that validation uses, in place of the rest; by place where the source tells places.
-        labels: a folder of made labels (PNG, named `<kind folder>__<stem>.png`, codes 0, 1, 255) for images without.
+        outlines: a JSON file of building outlines drawn on images that came without labels: stem → {"buildings",
+            "unknown"}, each a list of polygons [x, y, x, y, …] in pixels.
 
     Raises:
         NotFoundInputError: the folder holds none.
@@ -70,13 +72,12 @@ def read_library(root: Path, held_out: bool = False, labels: Path | None = None)
     grounds: dict[str, list[Source]] = {}
     towns: dict[str, list[Source]] = {}
     labelled: list[Source] = []
+    drawn = json.loads(outlines.read_text()) if outlines else {}
     for path in sorted(root.glob("*labelled/*/**/*.jpg")):
         folder = path.relative_to(root).parts[1]
         if "research_only" in path.parts or _held_out(folder, path.stem) != held_out:
             continue
-        source = _read(path, folder, labels)
-        if source is None:
-            continue
+        source = _read(path, folder, drawn.get(path.stem))
         known = np.asarray(source.label)
         if not (known != 0).any():
             grounds.setdefault(source.kind, []).append(source)
@@ -99,17 +100,15 @@ def _held_out(folder: str, stem: str) -> bool:
     return zlib.crc32(stem.encode()) % 10 == 0
 
 
-def _read(path: Path, folder: str, labels: Path | None) -> Source | None:
+def _read(path: Path, folder: str, drawn: dict[str, list[list[float]]] | None) -> Source:
     picture = Image.open(path).convert("RGB")
     while max(picture.size) > LONGEST:
         picture = picture.reduce(2)
     kind, gsd = folder, 0.3
-    made = labels / f"{folder}__{path.stem}.png" if labels else None
     mask = path.parent.parent / "masks" / f"{path.stem}.png"
-    if made is not None and made.exists():
-        label = np.asarray(Image.open(made))
-        kind = re.sub(r"\d+$", "", path.stem) if folder == "ucmerced" else folder
-        return Source(f"{folder}/{path.stem}", kind, picture, Image.fromarray(label), 0.3)
+    if drawn is not None:
+        kind = re.sub(r"\d+$", "", path.stem) + " outlined"
+        return Source(f"{folder}/{path.stem}", kind, picture, _outlined(picture.size, drawn), gsd)
     if folder == "ucmerced":
         kind = re.sub(r"\d+$", "", path.stem)
         value = 0 if kind in OPEN_KINDS else UNKNOWN
@@ -131,6 +130,15 @@ def _read(path: Path, folder: str, labels: Path | None) -> Source | None:
     gsd = 0.13 if folder == "oam_banepa_predict" else gsd
     label = np.full((picture.height, picture.width), value, np.uint8)
     return Source(f"{folder}/{path.stem}", kind, picture, Image.fromarray(label), gsd)
+
+
+def _outlined(size: tuple[int, int], drawn: dict[str, list[list[float]]]) -> Image.Image:
+    label = Image.new("L", size, 0)
+    draw = ImageDraw.Draw(label)
+    for name, value in (("unknown", UNKNOWN), ("buildings", 1)):
+        for ring in drawn[name]:
+            draw.polygon(ring, fill=value)
+    return label
 
 
 def fill(
