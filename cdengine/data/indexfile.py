@@ -44,7 +44,7 @@ def index_file(root: Path) -> Path:
 
 def splits(root: Path) -> list[str]:
     """The values of the `split` column, in order of appearance."""
-    return list(dict.fromkeys(row["split"] for row in _table(index_file(root)) if row.get("split")))
+    return list(dict.fromkeys(row["split"] for row in read_table(index_file(root)) if row.get("split")))
 
 
 def list_of(root: Path, split: str) -> Path | None:
@@ -64,7 +64,7 @@ def read_rows(root: Path, split: str | None) -> list[dict[str, Any]]:
         DatasetError: a column is missing, a row has no image, two have one name, or the split is unknown.
     """
     file = index_file(root)
-    table = _table(file)
+    table = read_table(file)
     have = set(table[0]) if table else set()
     missing = [name for name in ("before", "after") if name not in have]
     if missing:
@@ -108,7 +108,15 @@ def _row(row: Mapping[str, str], file: Path, number: int) -> dict[str, Any]:
     return found
 
 
-def _table(file: Path) -> list[dict[str, str]]:
+def read_table(file: Path) -> list[dict[str, str]]:
+    """Rows of a CSV or Parquet table, column names in lower case, empty cells as "".
+
+    Raises:
+        NotFoundInputError: there is no such file.
+        CorruptError: it is no such table.
+    """
+    if not file.is_file():
+        raise NotFoundInputError(f"{file} does not exist; check the path")
     if file.suffix.lower() == ".parquet":
         return _parquet(file)
     try:

@@ -1,0 +1,158 @@
+"""Which scenes a data set is made of: one from the command line, or many from a table."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyproj
+
+from cdengine.data.indexfile import read_table
+from cdengine.errors import DatasetError
+from cdengine.raster.grid import Grid
+
+COLUMNS = {
+    "image": "before",  # a table for `single`
+    "before": "before",
+    "after": "after",
+    "label": "change",
+    "change": "change",
+    "classes": "before_classes",
+    "label1": "before_classes",
+    "before_classes": "before_classes",
+    "label2": "after_classes",
+    "after_classes": "after_classes",
+    "aoi": "aoi",
+}
+LABELS = ("change", "before_classes", "after_classes")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One place.
+
+    Attributes:
+        name: unique; patches carry it.
+        before: raster of the first date, or the only one.
+        after: raster of the second date; None for single images.
+        labels: role ("change", "before_classes", "after_classes") → raster or vector file.
+        aoi: polygons of what was labelled; None: everything.
+        split: of the whole scene; None: its blocks are shared out.
+    """
+
+    name: str
+    before: str
+    after: str | None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    aoi: str | None = None
+    split: str | None = None
+
+    @property
+    def inputs(self) -> list[str]:
+        """Every path that is read."""
+        return [path for path in (self.before, self.after, *self.labels.values(), self.aoi) if path]
+
+
+def read_scenes(table: Path, *, dates: int) -> list[Scene]:
+    """Scenes of a CSV or Parquet table: before, after, label, and where wanted name, split, aoi, label1, label2.
+
+    Args:
+        table: paths in it are relative to its folder.
+        dates: 2, or 1 for single images (columns image and label).
+
+    Raises:
+        DatasetError: a column or cell is missing.
+    """
+    rows = read_table(table)
+    if not rows:
+        raise DatasetError(f"{table} has no rows; list one scene a row")
+    scenes = []
+    for number, row in enumerate(rows, 1):
+        found: dict[str, str] = {}
+        for column, role in COLUMNS.items():
+            value = (row.get(column) or "").strip()
+            if value:
+                found[role] = _resolved(value, table.parent)
+        if dates == 1 and "change" in found:
+            found["before_classes"] = found.pop("change")
+        wanted = ("before", "after")[:dates]
+        for role in wanted:
+            if role not in found:
+                column = "image" if dates == 1 else role
+                raise DatasetError(f"{table}, row {number}: no {column}; fill the cell, or add the column")
+        labels = {role: found[role] for role in LABELS if role in found}
+        if not labels:
+            raise DatasetError(f"{table}, row {number}: no label; fill the cell, or add the column")
+        split = (row.get("split") or "").strip() or None
+        name = (row.get("name") or "").strip()
+        scenes.append(Scene(name, found["before"], found.get("after"), labels, found.get("aoi"), split))
+    return named(scenes)
+
+
+def named(scenes: Sequence[Scene]) -> list[Scene]:
+    """The scenes with names that files can have: those given, else the image's, else its folder's where that differs.
+
+    Raises:
+        DatasetError: two scenes have one name.
+    """
+    stems = [_stem(scene.before) for scene in scenes]
+    folders = [Path(os.path.abspath(scene.before)).parent.name for scene in scenes]
+    made = stems if len(set(stems)) == len(stems) else folders
+    found: dict[str, Scene] = {}
+    for scene, own in zip(scenes, made, strict=True):
+        name = re.sub(r"[^\w.-]+", "-", scene.name or own).strip("-.") or "scene"
+        if name in found:
+            raise DatasetError(f"two scenes are named {name} ({found[name].before}, {scene.before}); name each apart")
+        found[name] = Scene(name, scene.before, scene.after, scene.labels, scene.aoi, scene.split)
+    return list(found.values())
+
+
+def check_apart(scenes: Sequence[Scene], grids: Sequence[Grid]) -> None:
+    """Scenes of the same ground must not share it out between splits.
+
+    Args:
+        scenes: all of a data set.
+        grids: of each.
+
+    Raises:
+        DatasetError: two scenes overlap, and they are not wholly of one split.
+    """
+    boxes = [_lonlat(grid) for grid in grids]
+    for i, one in enumerate(scenes):
+        for j in range(i):
+            other = scenes[j]
+            if one.split is not None and one.split == other.split:
+                continue
+            first, second = boxes[i], boxes[j]
+            if first is None or second is None:
+                same = os.path.realpath(one.before) == os.path.realpath(other.before)
+            else:
+                same = all(
+                    min(first[k + 2], second[k + 2]) - max(first[k], second[k]) > 1e-9 for k in (0, 1)
+                )  # more than a common border
+            if same:
+                raise DatasetError(
+                    f"scenes {other.name} and {one.name} show the same ground, which would be in several splits; "
+                    "give both one split in the table, or leave one out"
+                )
+
+
+def _lonlat(grid: Grid) -> tuple[float, float, float, float] | None:
+    if grid.crs is None:
+        return None
+    forth = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(grid.crs.to_wkt()), 4326, always_xy=True)
+    left, bottom, right, top = forth.transform_bounds(*grid.bounds)
+    return left, bottom, right, top
+
+
+def _resolved(value: str, folder: Path) -> str:
+    if value.startswith("/vsi") or "://" in value or "|layername=" in value:
+        return value
+    return os.path.normpath(folder / value)
+
+
+def _stem(path: str) -> str:
+    return Path(path.split("|")[0]).stem
