@@ -11,17 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cdengine.errors import BandsError, DeviceLostError, ModelNanError, ModelTaskError
+from cdengine.errors import DeviceLostError, ModelNanError, ModelTaskError
 from cdengine.events import Reporter
 from cdengine.inference.detector import BatchTooLarge
 from cdengine.inference.device import Device
-from cdengine.inference.value_range import range_fault
-from cdengine.models.card import DateInput
+from cdengine.inference.expected import ExpectedInputs
 from cdengine.models.folding import folded
 from cdengine.models.logits import Logits
 from cdengine.models.modelfile import LoadedModel
 from cdengine.models.normalise import Normaliser
-from cdengine.raster.pair import PixelSource, SourceInfo
+from cdengine.raster.pair import PixelSource
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -77,9 +76,7 @@ class NetworkDetector:
         self._staging = _Staging(device)
         self._lock = threading.Lock()
         self._redone = 0
-        self._unchecked = {"before": card.before, "after": card.after}
-        self._uris: dict[str, str] = {}
-        self._reporter = Reporter()
+        self._expected = ExpectedInputs(card)
 
     def prepare(self, source: PixelSource, reporter: Reporter) -> None:
         """Checks the bands, and on CUDA finds the batch that fits.
@@ -87,11 +84,7 @@ class NetworkDetector:
         Raises:
             BandsError: a date has another number of bands than the model takes.
         """
-        card = self._card
-        _check_bands(source.before, card.before, card.name, "before")
-        _check_bands(source.after, card.after, card.name, "after")
-        self._reporter = reporter
-        self._uris = {"before": source.before.uri, "after": source.after.uri}
+        self._expected.begin(source, reporter)
         if self._device.kind == "cuda":
             self.batch = self._fitting_batch()
 
@@ -103,8 +96,7 @@ class NetworkDetector:
             DeviceLostError: the accelerator failed.
             ModelNanError: values are not finite, in fp32 as well.
         """
-        self._check_range("before", before, valid)
-        self._check_range("after", after, valid)
+        self._expected.look(before, after, valid)
         try:
             with torch.inference_mode(), self._staging.stream():
                 return self._predict(before, after, valid)
@@ -180,18 +172,6 @@ class NetworkDetector:
             return change
         before, after = logits[:, 1:].chunk(2, 1)
         return torch.cat([change, before.softmax(1), after.softmax(1)], 1)
-
-    def _check_range(self, date: str, values: Array, valid: Array) -> None:
-        """Warns once per date, on the first batch that is not blank."""
-        with self._lock:
-            expected = self._unchecked.get(date)
-            fault = None if expected is None else range_fault(values, valid, expected)
-            if fault is not None:
-                self._unchecked.pop(date, None)
-        if fault:
-            self._reporter.warning(
-                f"{self._uris.get(date, date)}: {fault}: {self.name} may find nonsense; check bands and units"
-            )
 
     def _fitting_batch(self) -> int:
         """Tiles that take at most 80 % of the free memory with every concurrent call; a power of two."""
@@ -294,18 +274,6 @@ def _lowered(module: nn.Module, dtype: torch.dtype) -> nn.Module:
         if isinstance(layer, layers):
             layer.to(dtype)
     return lowered
-
-
-def _check_bands(info: SourceInfo, expected: DateInput, model: str, date: str) -> None:
-    if info.count == expected.count:
-        return
-    given = ", ".join(
-        f"{number}" + (f" {name}" if name else "") for number, name in zip(info.bands, info.names, strict=True)
-    )
-    raise BandsError(
-        f"{info.uri}: has {info.count} selected bands ({given}), but {model} takes {expected.count} "
-        f"({', '.join(expected.bands)}): choose them with --bands-{date}"
-    )
 
 
 def _memory_failure(error: Exception) -> str:
