@@ -142,6 +142,7 @@ class _Job:
 
     def _told(self, run: RunScores, number: int) -> RunScores:
         pooled = run.pooled()
+        run.facts |= _best(run, self.options.split)
         for name in TOLD:
             if name in pooled:
                 self.reporter.metric(name, pooled[name], step=number)
@@ -157,7 +158,7 @@ class _Job:
         scores = RunScores(label, len(self.labels.classes))
         writer = None
         if options.save_predictions is not None:
-            names = self.labels.classes if self.labels.classes and detector.classes else detector.classes
+            names = self._classes(model)
             tags = {"CDENGINE_VERSION": __version__, "CDENGINE_MODEL": model.label}
             writer = LabelWriter(Path(options.save_predictions), self.pairs, names, tags, options.overwrite)
         threshold, source = self._threshold(model, stage)
@@ -171,6 +172,8 @@ class _Job:
             stage.advance()
         scores.facts = {"threshold": float(detector.threshold) if threshold is None else threshold}
         scores.facts |= {"threshold_source": source, **_facts(model)}
+        if options.protocol == "whole":
+            scores.facts |= {"tile": model.tile, "overlap": model.overlap}
         return scores
 
     def _threshold(self, model: ModelRun, stage: Stage) -> tuple[float | None, str]:
@@ -212,21 +215,28 @@ class _Job:
         if gallery and self.options.report is not None:
             self.gallery.offer(Shown(pair, predicted, truth, row))
 
-    def _order(self, model: ModelRun) -> Array | None:
-        """The data set's id of each of the model's classes; None for a model of change alone.
+    def _classes(self, model: ModelRun) -> tuple[str, ...]:
+        """The classes of a semantic model in the order of the data set; () for a model of change alone.
 
         Raises:
-            ModelTaskError: the model knows other classes than the data set.
+            ModelTaskError: the model knows other classes than the labels.
         """
-        ours, theirs = model.detector.classes, self.labels.classes
-        if not ours:
-            return None
-        if theirs and sorted(ours) != sorted(theirs):
+        ours, theirs, form = model.detector.classes, self.labels.classes, self.labels.format.classes
+        if not theirs and form is not None and sorted(form.names) == sorted(ours):
+            theirs = form.names  # an unlabelled split: predictions are coded as the layout codes labels
+        if not ours or not theirs:
+            return ours
+        if sorted(ours) != sorted(theirs):
             raise ModelTaskError(
                 f"{model.label} tells {', '.join(ours)}; the labels are {', '.join(theirs)}: "
                 "name the labels' classes with --classes, or take a model of the same classes"
             )
-        return np.array([theirs.index(name) if theirs else i for i, name in enumerate(ours)], np.uint8)
+        return theirs
+
+    def _order(self, model: ModelRun) -> Array | None:
+        """The data set's id of each of the model's classes; None for a model of change alone."""
+        names = self._classes(model)
+        return np.array([names.index(name) for name in model.detector.classes], np.uint8) if names else None
 
     def protocol(self, runs: Sequence[RunScores], began: float) -> dict[str, Any]:
         """How it was measured, in words and numbers."""
@@ -287,7 +297,7 @@ class _Job:
             [f"{first.unpredicted:,} labelled pixels without a prediction are not scored"] if first.unpredicted else []
         )
         return EvaluationPage(
-            title=f"Evaluation on {Path(self.options.data).name}, split {self.options.split}",
+            title=f"Evaluation on {Path(self.options.data).resolve().name}, split {self.options.split}",
             lead=lead,
             rows=rows,
             images=first.images,
@@ -335,3 +345,11 @@ def _facts(model: ModelRun) -> dict[str, Any]:
     described = model.detector.describe()
     kept = ("model_sha256", "architecture", "device", "precision", "members")
     return {"model": model.label} | {name: described[name] for name in kept if name in described}
+
+
+def _best(scores: RunScores, split: str) -> dict[str, float]:
+    """The threshold that would have been best; not told of test data, on which nobody may choose one."""
+    if Path(split).stem.startswith("test") or not scores.curves.counts.any():
+        return {}
+    best = scores.curves.best_threshold()
+    return {"best_threshold_on_this_split": best.threshold, "best_f1_on_this_split": best.confusion.f1}

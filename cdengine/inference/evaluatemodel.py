@@ -133,14 +133,22 @@ class ModelRun:
         probability = np.zeros((len(values), grid.height, grid.width), np.float32)
         probability[:, window.slices[0], window.slices[1]] = values
         probability *= valid
+        np.clip(probability[0], 0, 1, out=probability[0])  # blending and means may miss 1 by the last bit
         return Output(probability, valid, float(self.detector.threshold), grid)
 
     def tiling(self, window: Window) -> Tiling:
         """As `detect` covers a window of this size."""
-        tile = self._settings.tile or int(getattr(self.detector, "tile", DEFAULT_TILE))
-        overlap = self._settings.overlap
-        overlap = 2 * self.detector.margin if overlap is None else overlap
-        return Tiling.of(window.height, window.width, tile, overlap, self.detector.margin)
+        return Tiling.of(window.height, window.width, self.tile, self.overlap, self.detector.margin)
+
+    @property
+    def tile(self) -> int:
+        """Side of a tile, in pixels."""
+        return self._settings.tile or int(getattr(self.detector, "tile", DEFAULT_TILE))
+
+    @property
+    def overlap(self) -> int:
+        """Pixels that neighbouring tiles share at least."""
+        return 2 * self.detector.margin if self._settings.overlap is None else self._settings.overlap
 
     def _opened(self, files: PairFiles) -> Pair:
         return Pair.open(
@@ -234,7 +242,7 @@ class _Terse:
         self._told.add(message)
         if len(self._told) <= WARNINGS:
             self._reporter.emit(event)
-        if len(self._told) == WARNINGS:
+        elif len(self._told) == WARNINGS + 1:
             self._reporter.warning("more warnings of single pairs are not shown")
 
 
