@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,10 @@ from cdengine.raster.bands import alpha_band, band_names
 from cdengine.raster.grid import Grid, Window
 from cdengine.raster.paths import parse
 from cdengine.raster.quiet import opened
+from cdengine.raster.source import Raster
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Image = str | os.PathLike[str] | Raster
 # Blocks that may be decoded for one picture where a raster has no overviews: some seconds of work.
 BLOCK_BUDGET = 1600
 PATCH_ROWS = 16  # of a picture that go missing with a block that cannot be decoded
@@ -33,10 +35,10 @@ COLOURS = {"red": 0, "green": 1, "blue": 2, "r": 0, "g": 1, "b": 2}
 
 @dataclass(frozen=True)
 class Frame:
-    """What a picture shows: a window of BEFORE's grid, at so many pixels.
+    """What a picture shows: a window of a grid, at so many pixels.
 
     Attributes:
-        grid: BEFORE's full grid.
+        grid: the full grid, that of the results or of BEFORE.
         window: the part that is shown.
         height: rows of the picture.
         width: columns of the picture.
@@ -49,7 +51,7 @@ class Frame:
 
     @property
     def whole(self) -> bool:
-        """Whether all of BEFORE is shown."""
+        """Whether all of the grid is shown."""
         return self.window == self.grid.window
 
     @property
@@ -93,37 +95,66 @@ def grid_of(dataset: Any) -> Grid:  # noqa: ANN401
     return Grid(dataset.crs, dataset.transform, dataset.height, dataset.width)
 
 
-def too_dear(dataset: Any, factor: float) -> bool:  # noqa: ANN401
-    """Whether reading the raster decimated by `factor` would decode more blocks than a picture is worth."""
+def too_dear(dataset: Any, factor: float, share: tuple[float, float] = (1.0, 1.0)) -> bool:  # noqa: ANN401
+    """Whether reading the raster decimated by `factor` would decode more blocks than a picture is worth.
+
+    Args:
+        dataset: opened raster.
+        factor: its pixels per pixel of the picture.
+        share: part of its height and width that is shown.
+    """
     levels = [1, *dataset.overviews(1)]
     level = max([step for step in levels if step <= max(1.0, factor) * 1.2], default=1)
     height, width = dataset.block_shapes[0]
-    rows = min(dataset.height / factor, dataset.height / level / height)
-    return bool(rows * math.ceil(dataset.width / level / width) > BLOCK_BUDGET)
+    rows = min(share[0] * dataset.height / factor, share[0] * dataset.height / level / height)
+    return bool(rows * math.ceil(share[1] * dataset.width / level / width) > BLOCK_BUDGET)
 
 
-def read_pair(before: str | os.PathLike[str], after: str | os.PathLike[str], frame: Frame) -> tuple[Preview, Preview]:
-    """Both dates on the frame's small grid; AFTER is warped there if its grid differs.
+@contextmanager
+def opened_image(image: Image, label: str) -> Iterator[tuple[Any, Grid]]:
+    """A date's dataset and its place on earth.
 
     Args:
-        before: raster whose grid the frame is of.
-        after: any raster of the same place.
-        frame: what to show.
+        image: a path, or a raster of an opened pair: that one may be placed by control points or by the user's word.
+        label: what messages call it.
     """
-    return _read(before, "BEFORE", frame), _read(after, "AFTER", frame)
+    if isinstance(image, Raster):
+        with image.opened() as dataset:
+            yield dataset, image.grid
+    else:
+        with opened(parse(image, label).gdal) as dataset:
+            yield dataset, grid_of(dataset)
 
 
-def _read(path: str | os.PathLike[str], label: str, frame: Frame) -> Preview:
-    with opened(parse(path, label).gdal) as dataset:
+def read_pair(
+    before: Image, after: Image, frame: Frame, shift: tuple[float, float] = (0.0, 0.0)
+) -> tuple[Preview, Preview]:
+    """Both dates on the frame's small grid, warped there where their grids differ.
+
+    Args:
+        before: raster of the first date.
+        after: raster of the second date.
+        frame: what to show.
+        shift: (rows, cols) in pixels of the frame's grid by which AFTER lies too far down and to the right.
+    """
+    moved = frame.grid.transform @ Affine.translation(shift[1], shift[0])
+    grid = Grid(frame.grid.crs, moved, frame.grid.height, frame.grid.width)
+    part = replace(frame.window, row=frame.window.row + round(shift[0]), col=frame.window.col + round(shift[1]))
+    return _read(before, "BEFORE", frame, frame.window), _read(after, "AFTER", replace(frame, grid=grid), part)
+
+
+def _read(image: Image, label: str, frame: Frame, part: Window) -> Preview:
+    """`part` is the frame's window in the image's pixels, where it has those of the frame's grid."""
+    with opened_image(image, label) as (dataset, own):
         numbers = display_bands(dataset)
         alpha = alpha_band(dataset)
         wanted = [*numbers, alpha] if alpha is not None else list(numbers)
-        own = grid_of(dataset)
-        aligned = own.same_pixels(frame.grid) or (own.crs is None and frame.grid.crs is None)
-        if aligned or own.crs is None or frame.grid.crs is None:
-            values, mask = _decimated(dataset, wanted, frame)
+        if own.crs is None or frame.grid.crs is None:
+            values, mask = _decimated(dataset, wanted, frame, part)
+        elif own.same_pixels(frame.grid):
+            values, mask = _decimated(dataset, wanted, frame, frame.window)
         else:
-            values, mask = _warped(dataset, wanted, frame)
+            values, mask = _warped(dataset, wanted, frame, own)
         dtype = np.dtype(dataset.dtypes[0])
     valid = mask & np.isfinite(values).all(axis=0)
     if alpha is not None:
@@ -132,9 +163,10 @@ def _read(path: str | os.PathLike[str], label: str, frame: Frame) -> Preview:
     return Preview(values, valid, numbers, dtype)
 
 
-def _decimated(dataset: Any, bands: list[int], frame: Frame) -> tuple[Array, Array]:  # noqa: ANN401
-    part, step = frame.window, frame.window.height / frame.height
-    boundless = {"boundless": True} if dataset.shape != (frame.grid.height, frame.grid.width) else {}
+def _decimated(dataset: Any, bands: list[int], frame: Frame, part: Window) -> tuple[Array, Array]:  # noqa: ANN401
+    """The pixels of `part`, which may reach beyond the raster, as many as the frame has."""
+    step = part.height / frame.height
+    boundless = {} if part.intersect(Window(0, 0, dataset.height, dataset.width)) == part else {"boundless": True}
 
     def read(first: int, stop: int) -> tuple[Array, Array]:
         height = part.height if stop - first == frame.height else (stop - first) * step
@@ -171,12 +203,13 @@ def _shadowed(dataset: Any) -> bool:  # noqa: ANN401
     return dataset.nodata is not None and any(colour.name == "alpha" for colour in dataset.colorinterp)
 
 
-def _warped(dataset: Any, bands: list[int], frame: Frame) -> tuple[Array, Array]:  # noqa: ANN401
+def _warped(dataset: Any, bands: list[int], frame: Frame, own: Grid) -> tuple[Array, Array]:  # noqa: ANN401
     small = frame.small_grid
     # An alpha band made by the warper tells what the raster does not cover.
     has_alpha = any(colour.name == "alpha" for colour in dataset.colorinterp)
     with WarpedVRT(
         dataset,
+        src_crs=own.crs,
         crs=small.crs,
         transform=small.transform,
         height=small.height,
@@ -199,15 +232,18 @@ def read_layer(path: str | os.PathLike[str], frame: Frame, *, peak: bool = False
     """One-band result raster on the frame, float32, NaN where it has no data.
 
     Args:
-        path: a raster on BEFORE's grid, or on another one of the same place.
+        path: a raster on the frame's grid, or on another one of the same place.
         frame: what to show.
         peak: the greatest value that falls into a pixel, so that small changes do not vanish.
     """
     fine = max(1, min(4, math.floor(frame.window.width / frame.width))) if peak else 1
     finer = Frame(frame.grid, frame.window, frame.height * fine, frame.width * fine)
     with opened(path) as dataset:
-        aligned = dataset.crs == frame.grid.crs and grid_of(dataset).same_pixels(frame.grid)
-        values, mask = (_decimated if aligned or dataset.crs is None else _warped)(dataset, [1], finer)
+        own = grid_of(dataset)
+        if own.crs is None or own.same_pixels(frame.grid):
+            values, mask = _decimated(dataset, [1], finer, finer.window)
+        else:
+            values, mask = _warped(dataset, [1], finer, own)
     layer = np.where(mask, values[0], -np.inf)
     layer = layer.reshape(frame.height, fine, frame.width, fine).max(axis=(1, 3))
     return np.where(np.isfinite(layer), layer, np.nan).astype(np.float32)

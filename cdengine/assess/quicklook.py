@@ -15,15 +15,17 @@ from pyproj import CRS as ProjCRS
 from pyproj import Geod, Transformer
 
 from cdengine.assess.colours import OUTLINE, OUTLINE_CASING, hatch, probability_colours
-from cdengine.assess.preview import DETAIL_PX, Frame, grid_of, read_layer, read_pair, stretched, too_dear
+from cdengine.assess.framing import frame_of
+from cdengine.assess.preview import Frame, read_layer, read_pair, stretched
+from cdengine.assess.preview import Image as Photo
 from cdengine.raster.grid import Grid, Window
-from cdengine.raster.paths import display_uri, parse
+from cdengine.raster.paths import display_uri
 from cdengine.raster.quiet import opened
+from cdengine.raster.source import Raster
 from cdengine.vector.plainpath import plain_for_reading
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PathLike = str | os.PathLike[str]
-PANEL_PX = 680
 GAP, HEAD, LABEL, FOOT = 16, 64, 30, 76
 INK, FAINT, PAPER = (28, 30, 34), (104, 108, 114), (255, 255, 255)
 MAX_RINGS = 20000
@@ -31,32 +33,37 @@ CROWDED = 0.04  # share of the picture that outlines may take before they are dr
 
 
 def quicklook(
-    before: PathLike,
-    after: PathLike,
+    before: Photo,
+    after: Photo,
     change: PathLike,
     probability: PathLike | None,
     out_png: PathLike,
     *,
     polygons: PathLike | None = None,
     threshold: float | None = None,
+    compared: Window | None = None,
+    shift: tuple[float, float] = (0.0, 0.0),
 ) -> None:
     """Writes a PNG of four labelled panels.
 
-    Large rasters are read through their overviews. Where an input is large and has none, the part of it with most
-    change is shown instead of the whole, and the title says so.
+    Large rasters are read through their overviews. Where an input is large and has none, the part with most change is
+    shown instead of the whole, and the title says so.
 
     Args:
-        before: raster of the first date; its grid is that of the picture.
-        after: raster of the second date, on any grid.
-        change: raster with 1 for change and 255 for no data.
+        before: raster of the first date, on any grid: a path, or a raster of an opened pair.
+        after: raster of the second date.
+        change: raster with 1 for change and 255 for no data; its grid is that of the picture.
         probability: raster of change probability (float 0 to 1, or uint8 0 to 200), or None: the panel then shows the
             change raster.
         out_png: where to write.
         polygons: vector file whose outlines are drawn in place of the raster's.
         threshold: marked on the colour ramp.
+        compared: the part of the change raster's grid where anything can have been compared: the picture shows no
+            more than that and its surroundings. None: all of it.
+        shift: (rows, cols) in pixels of that grid by which AFTER lies too far down and to the right; it is removed.
     """
-    frame = _frame(before, after, change)
-    first, second = read_pair(before, after, frame)
+    frame, shown = frame_of(before, after, change, compared)
+    first, second = read_pair(before, after, frame, shift)
     pictures = stretched(first, second)
     changed = read_layer(change, frame, peak=True)
     mask = changed == 1
@@ -79,6 +86,8 @@ def quicklook(
     ]
     unseen = bool((~first.valid).any() or (~second.valid).any() or unknown.any())
     notes = [] if pictures[2] else ["each date with its own contrast"]
+    if shown:
+        notes.insert(0, f"shown: {frame.window.width:,} x {frame.window.height:,}, {shown}")
     sheet = _sheet(panels, frame, _title(before, after), notes, threshold, unseen)
     sheet.save(Path(out_png), "PNG", optimize=False, compress_level=6)
 
@@ -91,10 +100,11 @@ def file_title(path: PathLike, limit: int = 48) -> str:
     return name if len(name) <= limit else f"{name[:keep]}...{name[-keep:]}"
 
 
-def _title(before: PathLike, after: PathLike) -> str:
-    names = [file_title(path) for path in (before, after)]
+def _title(before: Photo, after: Photo) -> str:
+    paths = [image.name if isinstance(image, Raster) else display_uri(image) for image in (before, after)]
+    names = [file_title(path) for path in paths]
     if names[0] == names[1]:  # t1/image.tif and t2/image.tif
-        names = [f"{Path(display_uri(p)).parent.name}/{name}" for p, name in zip((before, after), names, strict=True)]
+        names = [f"{Path(path).parent.name}/{name}" for path, name in zip(paths, names, strict=True)]
     return f"{names[0]}  to  {names[1]}"
 
 
@@ -103,34 +113,6 @@ def _scale(probability: PathLike | None) -> float:
         return 1.0
     with opened(probability) as dataset:
         return 200.0 if dataset.dtypes[0] == "uint8" else 1.0
-
-
-def _frame(before: PathLike, after: PathLike, change: PathLike) -> Frame:
-    with opened(parse(before, "BEFORE").gdal) as one, opened(parse(after, "AFTER").gdal) as two:
-        grid = grid_of(one)
-        factor = max(1.0, max(grid.height, grid.width) / PANEL_PX)
-        dear = too_dear(one, factor) or too_dear(two, factor)
-    window = _most_changed(change, grid) if dear else grid.window
-    longest = max(window.height, window.width)
-    # Tiny rasters are enlarged by whole factors, so that pixels stay square and sharp.
-    scale = PANEL_PX / longest if longest > PANEL_PX else max(1, PANEL_PX // (2 * longest) + (PANEL_PX // longest > 1))
-    return Frame(grid, window, max(8, round(window.height * scale)), max(8, round(window.width * scale)))
-
-
-def _most_changed(change: PathLike, grid: Grid) -> Window:
-    """The window of DETAIL_PX with most change, found on a small picture of the change raster."""
-    whole = Frame(grid, grid.window, max(1, round(256 * grid.height / max(grid.height, grid.width))),
-                  max(1, round(256 * grid.width / max(grid.height, grid.width))))  # fmt: skip
-    layer = np.nan_to_num(read_layer(change, whole))
-    height, width = min(DETAIL_PX, grid.height), min(DETAIL_PX, grid.width)
-    size = [max(1, round(extent * side / full)) for extent, side, full in
-            zip((height, width), layer.shape, (grid.height, grid.width), strict=True)]  # fmt: skip
-    density = scipy.ndimage.uniform_filter((layer == 1).astype(np.float32), size, mode="constant")
-    row, col = np.unravel_index(int(density.argmax()), density.shape)
-    centre = ((row + 0.5) / layer.shape[0] * grid.height, (col + 0.5) / layer.shape[1] * grid.width)
-    top = int(min(max(0, centre[0] - height / 2), grid.height - height))
-    left = int(min(max(0, centre[1] - width / 2), grid.width - width))
-    return Window(top, left, height, width)
 
 
 def _outlined(picture: Array, mask: Array) -> Array:
@@ -202,11 +184,6 @@ def _subtitle(frame: Frame, notes: list[str]) -> str:
     text = f"{grid.width:,} x {grid.height:,} pixels"
     if grid.crs is not None:
         text += f", {grid.crs.to_string() if grid.crs.to_epsg() else 'own CRS'}"
-    if not frame.whole:
-        text += (
-            f"; shown: the {frame.window.width:,} x {frame.window.height:,} pixels with most change "
-            "(an input has no overviews)"
-        )
     return "; ".join([text, *notes])
 
 

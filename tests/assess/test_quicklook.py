@@ -9,7 +9,7 @@ import rasterio
 from affine import Affine
 from PIL import Image
 
-from cdengine.assess import quicklook as module
+from cdengine.assess import framing
 from cdengine.assess.colours import OUTLINE, hatch, probability_colours
 from cdengine.assess.preview import Frame, display_bands, grid_of, read_layer, read_pair, stretched
 from cdengine.assess.quicklook import file_title, metres_per_pixel, nice_length, quicklook
@@ -256,4 +256,4 @@ def test_real_pairs(tmp_path, shared_data):
 
 
 def test_pictures_are_written_by_this_module_alone():
-    assert module.PANEL_PX <= 1024  # a picture for a screen, not another raster
+    assert framing.PANEL_PX <= 1024  # a picture for a screen, not another raster
