@@ -19,7 +19,7 @@ from cdengine.data.manifest import write_manifest
 from cdengine.data.prepare.blocks import TRAIN, Patch, cut_patches, interior
 from cdengine.data.prepare.classes import ClassTable
 from cdengine.data.prepare.folder import DatasetFolder
-from cdengine.data.prepare.opened import OpenScene, open_scenes, share_out
+from cdengine.data.prepare.opened import OpenScene, open_scenes, share_out, with_split
 from cdengine.data.prepare.options import PrepareOptions
 from cdengine.data.prepare.picture import Placed, draw_splits
 from cdengine.data.prepare.scenes import Scene
@@ -90,6 +90,21 @@ class PrepareResult:
         """Of all splits."""
         return sum(count.patches for count in self.counts.values())
 
+    def summary(self) -> str:
+        """What a person reads at the end."""
+        width = max(map(len, self.counts))
+        lines = [f"{self.output}: {self.patches:,} " + ("patches" if self.picture else "pairs")]
+        for split, count in self.counts.items():
+            change = "" if not self.layout else f"  {count.change_share:7.2%} changed"
+            lines.append(f"  {split:<{width}}  {count.patches:7,}{change}")
+        if self.invalid or self.unchanged:
+            lines.append(f"  left out: {self.invalid:,} too little valid or labelled, {self.unchanged:,} unchanged")
+        if self.classes:
+            lines.append(f"  classes: {', '.join(self.classes)}")
+        if self.layout:
+            lines.append(f"train on it with data.root={self.output} data.layout={self.layout}")
+        return "\n".join(lines)
+
 
 @dataclass
 class _Tally:
@@ -122,6 +137,8 @@ def prepare_scenes(
         ExitStack() as stack,
         DatasetFolder(output, inputs=inputs, overwrite=options.overwrite, reporter=reporter) as folder,
     ):
+        if len(options.shares) == 1:  # nothing to share out: scenes stay whole
+            scenes = with_split(scenes, next(iter(options.shares)))
         opened, table = open_scenes(scenes, options, stack, reporter)
         check_format(options.format, opened[0].images.dates)
         folder.require_space(sum(_bytes(item) for item in opened))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyproj
 
 from cdengine.data.indexfile import read_table
-from cdengine.errors import DatasetError
+from cdengine.errors import DatasetError, UsageError
 from cdengine.raster.grid import Grid
 
 COLUMNS = {
@@ -27,6 +27,7 @@ COLUMNS = {
     "after_classes": "after_classes",
     "aoi": "aoi",
 }
+TABLES = (".csv", ".parquet")
 LABELS = ("change", "before_classes", "after_classes")
 
 
@@ -54,6 +55,33 @@ class Scene:
     def inputs(self) -> list[str]:
         """Every path that is read."""
         return [path for path in (self.before, self.after, *self.labels.values(), self.aoi) if path]
+
+
+def given_scenes(
+    inputs: Sequence[str], *, dates: int, labels: Mapping[str, str], aoi: str | None = None
+) -> list[Scene]:
+    """Scenes as the command line gives them: a table of many, or the images of one with its labels.
+
+    Args:
+        inputs: one table, or as many images as there are dates.
+        dates: 2, or 1 for single images.
+        labels: role → file, of one scene.
+        aoi: polygons of what was labelled, of one scene.
+
+    Raises:
+        UsageError: too many or too few files, or no label.
+        DatasetError: of the table.
+    """
+    if len(inputs) == 1 and Path(inputs[0]).suffix.lower() in TABLES:
+        if labels or aoi:
+            raise UsageError(f"{inputs[0]} is a table of scenes: give labels and areas of interest in its columns")
+        return read_scenes(Path(inputs[0]), dates=dates)
+    if len(inputs) != dates:
+        images = "one image" if dates == 1 else "BEFORE and AFTER"
+        raise UsageError(f"{len(inputs)} inputs given: give {images}, or one table of scenes (.csv or .parquet)")
+    if not labels:
+        raise UsageError("no label given: give --label with a raster or vector file")
+    return named([Scene("", inputs[0], inputs[1] if dates == 2 else None, dict(labels), aoi)])
 
 
 def read_scenes(table: Path, *, dates: int) -> list[Scene]:
