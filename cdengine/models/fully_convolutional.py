@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cdengine.models.dates import CommonBands
+from cdengine.models.layers import halves
 
 WIDTHS = (16, 32, 64, 128)
 CONVOLUTIONS = (2, 2, 3, 3)  # per level, finest first
@@ -60,7 +61,7 @@ class SharedEncoder(nn.Module):
 
     def forward(self, before: Tensor, after: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Features of each date, finest first; both pass as one batch, so batch normalisation sees both dates."""
-        pairs = [level.chunk(2) for level in self.encoder(torch.cat(self.common(before, after)))]
+        pairs = [halves(level) for level in self.encoder(torch.cat(self.common(before, after)))]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 

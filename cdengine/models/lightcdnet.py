@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cdengine.models.dates import CommonBands
-from cdengine.models.layers import conv_norm_relu, upsample
+from cdengine.models.layers import conv_norm_relu, halves, upsample
 from cdengine.models.norms import ChannelNorm, PooledBatchNorm
 
 STEM = 24
@@ -179,7 +179,7 @@ class _Fusion(nn.Module):
 
     def forward(self, dates: Tensor) -> Tensor:
         """One batch of 2 B, first dates then second dates, to (B, channels, H, W)."""
-        both = torch.cat((dates + self.refine(dates)).chunk(2), 1)
+        both = torch.cat(halves(dates + self.refine(dates)), 1)
         weighed = both * (1 + torch.sigmoid(self.attention(both.mean((2, 3), keepdim=True))))
         joined: Tensor = self.join(_shuffle(weighed))
         return joined

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cdengine.models.dates import CommonBands
+from cdengine.models.layers import halves
 
 LEVELS = 5
 
@@ -76,10 +77,10 @@ class SNUNet(nn.Module):
             if level:
                 features = functional.max_pool2d(features, 2)
             if level == LEVELS - 1:
-                newest.append(block(features.chunk(2)[1]))
+                newest.append(block(halves(features)[1]))
                 break
             features = block(features)
-            first, second = features.chunk(2)
+            first, second = halves(features)
             joined.append([first, second])
             newest.append(second)
         for step in range(1, LEVELS):

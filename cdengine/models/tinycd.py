@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from cdengine.models.backbones import Backbone
 from cdengine.models.dates import CommonBands
+from cdengine.models.layers import halves
 from cdengine.models.tinycd_v2 import SIZES, TinyCDv2
 
 VARIANTS = ("v1", *(f"v2-{size}" for size in SIZES))
@@ -81,7 +82,7 @@ class TinyCD(nn.Module):
             (B, 1, H, W).
         """
         first, second = self.common(before, after)
-        levels = [level.chunk(2) for level in self.backbone(torch.cat([first, second]))]
+        levels = [halves(level) for level in self.backbone(torch.cat([first, second]))]
         masks = [self.image_mask(first, second)]
         masks += [mask(*level) for mask, level in zip(self.masks, levels, strict=False)]
         features = self.mix(*levels[-1])

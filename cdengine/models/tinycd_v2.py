@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cdengine.models.dates import CommonBands
-from cdengine.models.layers import conv_norm_relu, upsample
+from cdengine.models.layers import conv_norm_relu, halves, upsample
 from cdengine.models.norms import ChannelNorm, PooledBatchNorm
 
 PYRAMID = 24  # channels of the decoder
@@ -101,7 +101,7 @@ class TinyCDv2(nn.Module):
         features = stems
         for block in self.interact:
             features = block(features)
-        first, second = (features + stems).chunk(2)
+        first, second = halves(features + stems)
         levels = [self.fuse(torch.cat([first, second], 1))]
         for stage in self.stages:
             levels.append(stage(levels[-1]))
@@ -166,7 +166,7 @@ class _InteractingBlock(nn.Module):
 
     def forward(self, dates: Tensor) -> Tensor:
         hidden = self.expand(dates)
-        first, second = hidden.chunk(2)
+        first, second = halves(hidden)
         pooled = (first - second).abs().mean((2, 3), keepdim=True)
         weights = torch.sigmoid(self.select(functional.relu(self.norm(self.squeeze(pooled)))))
         hidden = hidden * (1 + torch.cat(weights.chunk(2, 1)))
