@@ -47,6 +47,18 @@ def test_half_precision_weights_become_float32(weights, tmp_path):
     torch.testing.assert_close(module.head.weight, weights["head.weight"], atol=1e-3, rtol=1e-3)
 
 
+def test_saved_in_half_precision(model_file, tmp_path):
+    loaded = load_model(model_file)
+    path = tmp_path / "half.safetensors"
+    save_model(path, loaded.module, loaded.card, half=True)
+    again = load_model(path)
+    for name, value in loaded.module.state_dict().items():
+        stored = again.module.state_dict()[name]
+        assert stored.dtype == value.dtype
+        assert torch.allclose(stored, value, rtol=1e-3, atol=1e-7)
+    assert path.stat().st_size < 0.6 * model_file.stat().st_size
+
+
 def test_missing_tensors_are_named_and_counted(weights, tmp_path):
     few = dict(list(weights.items())[:-7])
     with pytest.raises(ModelWeightsError, match=r"is missing.*and 2 more"):

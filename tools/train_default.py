@@ -1,0 +1,216 @@
+"""Trains the shipped RGB model on composites that are made while it trains; stops and goes on anywhere.
+
+    python tools/train_default.py ../shared/data --until 60000 [--threads 2] [--workers 1] [--cool 12000]
+
+Everything lies in build/default: scenes/ (from make_default_pairs.py --scenes), last.ckpt (every few minutes), log.csv.
+The learning rate is constant until the last `--cool` pairs, over which it falls to nothing; so a run that was cooled
+can be continued from warm.ckpt, which is kept when cooling begins: give a larger --until. Pair n of the run is pair n
+of the composer, whatever was interrupted. finish_default.py makes the model file of a checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from cdengine.models.btc import BTC
+from cdengine.models.layers import upsample
+from cdengine.models.zoo import build
+from cdengine.synthesis.composites.compose import Composer
+from cdengine.synthesis.composites.scenepool import read_scenes
+from cdengine.synthesis.composites.sources import UNKNOWN, read_library
+from cdengine.training.averaging import AveragedNetwork
+from cdengine.training.checkpoint import read_checkpoint, write_checkpoint
+
+FOLDER = Path("build/default")
+OUTLINES = Path("configs/rgb-vhr-v1.outlines.json")
+ARCHITECTURE, ARGUMENTS = "btc", {"backbone": "resnet18", "levels": 4, "width": 64}
+INPUTS = {"bands_before": 3, "bands_after": 3}
+MEAN, STD = 107.0, 51.0  # of composites, counts of 0..255, all bands alike
+SEED, BATCH = 1, 8
+RATE, DECAY, CLIP = 1e-3, 0.02, 5.0
+WARM = 1_500  # pairs over which the learning rate rises
+AVERAGE = 0.998
+DICE, BUILDINGS = 0.5, 0.5  # weights of the Dice loss and of the buildings of each date
+SCENES_HELD_OUT = 16
+
+
+class Stream(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Pairs by number; each worker process reads the images once."""
+
+    def __init__(self, data: Path, first: int, count: int) -> None:
+        self.data, self.first, self.count = data, first, count
+        self._composer: Composer | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        if self._composer is None:
+            torch.set_num_threads(1)
+            library = read_library(self.data / "single", outlines=OUTLINES)
+            self._composer = Composer(library, read_scenes(FOLDER / "scenes")[SCENES_HELD_OUT:], SEED)
+        pair = self._composer.compose(self.first + index)
+        dates = [torch.from_numpy(pixels.copy()).permute(2, 0, 1) for pixels in (pair.before, pair.after)]
+        labels = (pair.change, pair.before_building, pair.after_building)
+        return dates[0], dates[1], torch.stack([torch.from_numpy(label.copy()) for label in labels])
+
+
+class Learner(nn.Module):
+    """The network, and a head that finds the buildings of one date, for training only.
+
+    A date's buildings are what the decoder makes of its features against nothing: so features learn to be zero where
+    no building stands, and their differences to be those of buildings (the idea of ChangeStar, Zheng et al. 2021, with
+    the decoder shared instead of a second one).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        network = build(ARCHITECTURE, {**ARGUMENTS, **INPUTS})
+        assert isinstance(network, BTC)
+        self.network = network
+        self.buildings = nn.Conv2d(network.head.in_channels, 1, 1)
+
+    def forward(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of change, of buildings before, of buildings after, each (B, 1, H, W)."""
+        net = self.network
+        first, second = (levels[net.first :] for levels in net.encoder(before, after))
+        triples = [torch.cat([torch.abs(b - a), a, b]) for a, b in zip(first, second, strict=True)]
+        change, earlier, later = net.decoder(triples).chunk(3)
+        heads = net.head(change), self.buildings(earlier), self.buildings(later)
+        return tuple(upsample(logits, net.factor) for logits in heads)  # type: ignore[return-value]
+
+
+def normalised(image: Tensor) -> Tensor:
+    """uint8 to what the network sees."""
+    return ((image.float() - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+
+
+def entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean binary cross-entropy over what is known."""
+    known = target != UNKNOWN
+    return functional.binary_cross_entropy_with_logits(logits[:, 0][known], target[known].float())
+
+
+def dice(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - 2 |P ∩ Y| / (|P| + |Y|) over the batch, smoothed by one pixel (Milletari et al. 2016)."""
+    share = torch.sigmoid(logits[:, 0]) * (target != UNKNOWN)
+    truth = (target == 1).float()
+    return 1 - (2 * (share * truth).sum() + 1) / (share.sum() + truth.sum() + 1)
+
+
+def rate(seen: int, until: int, cool: int) -> float:
+    """Factor on the learning rate after so many pairs."""
+    return min(1.0, (seen + 1) / WARM, max(0.01, (until - seen) / max(cool, 1)))
+
+
+class Run:
+    """A training that can be stopped anywhere."""
+
+    def __init__(self, folder: Path) -> None:
+        torch.manual_seed(SEED)
+        self.folder = folder
+        self.learner = Learner().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = AveragedNetwork(self.learner, AVERAGE)
+        groups = [[], []]  # norms and biases are not decayed
+        for value in self.learner.parameters():
+            groups[value.ndim < 2].append(value)
+        settings = [{"params": groups[0], "weight_decay": DECAY}, {"params": groups[1], "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(settings, RATE)
+        self.seen = 0
+
+    def load(self, path: Path) -> None:
+        """Goes on from a checkpoint."""
+        state = read_checkpoint(path)
+        self.learner.load_state_dict(state["learner"])
+        self.average.load_state_dict(state["average"])
+        for name, value in state["moments"].items():
+            index, key = name.split(".")
+            parameter = list(self.learner.parameters())[int(index)]
+            self.optimiser.state[parameter][key] = value
+        self.seen = state["seen"]
+
+    def save(self, name: str) -> None:
+        """Writes a checkpoint."""
+        moments = {
+            f"{index}.{key}": value
+            for index, parameter in enumerate(self.learner.parameters())
+            for key, value in self.optimiser.state[parameter].items()
+        }
+        state = {"learner": self.learner.state_dict(), "average": self.average.state_dict()}
+        write_checkpoint(self.folder / name, {**state, "moments": moments, "seen": self.seen})
+
+    def step(self, before: Tensor, after: Tensor, labels: Tensor, factor: float) -> tuple[float, float, float]:
+        """One batch; returns the parts of the loss."""
+        self.learner.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = RATE * factor
+        change, earlier, later = self.learner(normalised(before), normalised(after))
+        parts = (
+            entropy(change, labels[:, 0]),
+            dice(change, labels[:, 0]),
+            entropy(torch.cat([earlier, later]), torch.cat([labels[:, 1], labels[:, 2]])),
+        )
+        loss = parts[0] + DICE * parts[1] + BUILDINGS * parts[2]
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.learner.parameters(), CLIP)
+        self.optimiser.step()
+        self.average.update(self.learner)
+        self.seen += len(before)
+        return tuple(float(part.detach()) for part in parts)  # type: ignore[return-value]
+
+
+def main() -> None:
+    """Trains on from where it stopped."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--until", type=int, required=True, help="pairs in all, those of earlier stretches included")
+    parser.add_argument("--cool", type=int, default=8_000, help="pairs over which the learning rate falls; 0: never")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long; go on by the same command")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="a checkpoint other than last.ckpt")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    run, last = Run(args.folder), args.folder / "last.ckpt"
+    if args.start or last.exists():
+        run.load(args.start or last)
+    stream = Stream(args.data, run.seen, max(0, args.until - run.seen))
+    loader = DataLoader(stream, BATCH, num_workers=args.workers, prefetch_factor=4 if args.workers else None)
+    began = saved = time.monotonic()
+    sums, count = [0.0, 0.0, 0.0], 0
+    with (args.folder / "log.csv").open("a", newline="") as file:
+        log = csv.writer(file)
+        for batch in loader:
+            cooling = args.cool and run.seen >= args.until - args.cool
+            if cooling and run.seen < args.until - args.cool + BATCH:
+                run.save("warm.ckpt")
+            parts = run.step(*batch, rate(run.seen, args.until, args.cool))
+            sums, count = [a + b for a, b in zip(sums, parts, strict=True)], count + 1
+            if count == 50:
+                row = [run.seen, *(round(total / count, 4) for total in sums), round(time.monotonic() - began)]
+                log.writerow(row)
+                file.flush()
+                print(json.dumps(row), flush=True)
+                sums, count = [0.0, 0.0, 0.0], 0
+            if time.monotonic() - saved > 180:
+                run.save("last.ckpt")
+                saved = time.monotonic()
+            if time.monotonic() - began > 60 * args.minutes:
+                break
+    run.save("last.ckpt")
+
+
+if __name__ == "__main__":
+    main()
