@@ -30,7 +30,9 @@ ALG_SUPPORTS_BATCH = _first(
 )
 NUMBER_DOUBLE = _first("QgsProcessingParameterNumber.Type.Double", "Qgis.ProcessingNumberParameterType.Double")
 NUMBER_INTEGER = _first("QgsProcessingParameterNumber.Type.Integer", "Qgis.ProcessingNumberParameterType.Integer")
+SOURCE_RASTER = _first("QgsProcessing.SourceType.TypeRaster", "Qgis.ProcessingSourceType.Raster")
 SOURCE_POLYGON = _first("QgsProcessing.SourceType.TypeVectorPolygon", "Qgis.ProcessingSourceType.VectorPolygon")
+FILE_FILE = _first("QgsProcessingParameterFile.Behavior.File", "Qgis.ProcessingFileParameterBehavior.File")
 FILE_FOLDER = _first("QgsProcessingParameterFile.Behavior.Folder", "Qgis.ProcessingFileParameterBehavior.Folder")
 
 

@@ -1,4 +1,4 @@
-"""The plugin in QGIS: registers the provider, the setting and three menu entries, and takes them away again."""
+"""The plugin in QGIS: registers the provider, its settings and some menu entries, and takes them away again."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ MENU = "Change detection"
 ENTRIES = (
     ("detect", "Detect changes…", "detect.svg"),
     ("detectwithoutmodel", "Detect changes without a model…", "nomodel.svg"),
+    ("train", "Train a model…", "train.svg"),
     ("installengine", "Install the engine…", "engine.svg"),
 )
 
@@ -32,7 +33,7 @@ class ChangeDetectionPlugin:
         """Registers the provider; qgis_process calls this alone."""
         if self._provider is not None:
             return
-        self._add_setting()
+        self._add_settings()
         self._provider = Provider()
         QgsApplication.processingRegistry().addProvider(self._provider)
         # While a provider is being added its algorithms cannot be found by id yet, so the steps of its own models stay
@@ -59,23 +60,31 @@ class ChangeDetectionPlugin:
         if self._provider is not None:
             QgsApplication.processingRegistry().removeProvider(self._provider)
             self._provider = None
-        if settings.KEY in ProcessingConfig.settings:
-            ProcessingConfig.removeSetting(settings.KEY)
+        for key in (settings.KEY, settings.MODELS_KEY):
+            if key in ProcessingConfig.settings:
+                ProcessingConfig.removeSetting(key)
 
-    def _add_setting(self) -> None:
+    def _add_settings(self) -> None:
         """Settings > Options > Processing > Providers > Change detection."""
-        setting = Setting(
-            settings.GROUP,
-            settings.KEY,
-            "Engine Python (a Python with cdengine; empty: the one that Install the engine made)",
-            "",
-            valuetype=Setting.FILE,
-            placeholder="python, or the folder of its environment",
-        )
-        setting.qname = settings.KEY  # not below Processing/Configuration: the name is part of the contract
         ProcessingConfig.settingIcons[settings.GROUP] = QIcon(settings.resource("icons", "provider.svg"))
-        ProcessingConfig.addSetting(setting)
-        setting.read()
+        for key, title, kind, placeholder in (
+            (
+                settings.KEY,
+                "Engine Python (a Python with cdengine; empty: the one that Install the engine made)",
+                Setting.FILE,
+                "python, or the folder of its environment",
+            ),
+            (
+                settings.MODELS_KEY,
+                "Folder of your models (they are listed by name; empty: cdengine/models in your profile)",
+                Setting.FOLDER,
+                "a folder with .safetensors files",
+            ),
+        ):
+            setting = Setting(settings.GROUP, key, title, "", valuetype=kind, placeholder=placeholder)
+            setting.qname = key  # not below Processing/Configuration: the names are part of the contract
+            ProcessingConfig.addSetting(setting)
+            setting.read()
 
     def _open(self, name: str) -> None:
         from processing import execAlgorithmDialog

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from typing import List
+from typing import ClassVar, Dict, List
 
 from osgeo import ogr
 from qgis.core import Qgis, QgsMessageLog, QgsProcessingModelAlgorithm, QgsProcessingProvider
@@ -14,11 +14,14 @@ from .algorithms.align import Align
 from .algorithms.detect import Detect
 from .algorithms.detectpairs import DetectPairs
 from .algorithms.detectwithoutmodel import DetectWithoutModel
+from .algorithms.evaluate import Evaluate
 from .algorithms.installengine import InstallEngine
+from .algorithms.prepare import Prepare
 from .algorithms.shared import MODEL
+from .algorithms.train import Train
 from .algorithms.vectorize import Vectorize
 
-ALGORITHMS = (Detect, DetectWithoutModel, DetectPairs, Align, Vectorize, InstallEngine)
+ALGORITHMS = (Detect, DetectWithoutModel, DetectPairs, Align, Vectorize, Prepare, Train, Evaluate, InstallEngine)
 
 
 class Provider(QgsProcessingProvider):
@@ -67,13 +70,35 @@ class Provider(QgsProcessingProvider):
                 self.addAlgorithm(model)
 
 
-def load_model(path: str) -> QgsProcessingModelAlgorithm | None:
-    """A shipped model, or None where this QGIS cannot read it: that is said in the log, and the rest still loads."""
-    model = QgsProcessingModelAlgorithm()
-    if model.fromFile(path):
-        definition = model.parameterDefinition("MODEL")
+class ShippedModel(QgsProcessingModelAlgorithm):
+    """A model of the plugin. Its id is the name in the file, which has no spaces; people read another one."""
+
+    TITLES: ClassVar[Dict[str, str]] = {
+        "align_detect_vectorize": "Align, detect changes, make polygons",
+        "detect_many_pairs": "Detect changes over many pairs and merge them",
+    }
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+        self.readable = self.fromFile(path)
+        definition = self.parameterDefinition("MODEL") if self.readable else None
         if definition is not None:
             definition.setMetadata(MODEL.definition().metadata())  # suggestions, as in the algorithms
+
+    def createInstance(self) -> QgsProcessingModelAlgorithm:
+        """A fresh copy, of this class too."""
+        return ShippedModel(self._path)
+
+    def displayName(self) -> str:
+        """What the toolbox and the dialog show."""
+        return self.TITLES.get(self.name(), self.name())
+
+
+def load_model(path: str) -> ShippedModel | None:
+    """A shipped model, or None where this QGIS cannot read it: that is said in the log, and the rest still loads."""
+    model = ShippedModel(path)
+    if model.readable:
         return model
     QgsMessageLog.logMessage(f"{path} cannot be read as a model", "Change detection", Qgis.MessageLevel.Warning)
     return None

@@ -6,13 +6,14 @@ import configparser
 import os
 import sys
 from dataclasses import dataclass
-from typing import Dict
+from typing import Dict, List
 
 from qgis.core import QgsApplication, QgsSettings
 
-from .engine import environ, locate
+from .engine import environ, locate, modelfolder
 
 KEY = "cdengine/python"
+MODELS_KEY = "cdengine/models"
 GROUP = "Change detection"
 
 
@@ -36,8 +37,7 @@ class Surroundings:
 
 def surroundings() -> Surroundings:
     """Reads the settings."""
-    # Per profile and outside the plugin's folder: an update of the plugin replaces that folder as a whole.
-    folder = os.path.join(QgsApplication.qgisSettingsDirPath(), "cdengine")
+    folder = _profile_folder()
     prefix = QgsApplication.prefixPath() if sys.platform in ("win32", "darwin") else ""
     return Surroundings(
         setting=str(QgsSettings().value(KEY, "") or ""),
@@ -45,6 +45,36 @@ def surroundings() -> Surroundings:
         cache=os.path.join(folder, "engines.json"),
         variables=environ.clean(os.environ, prefix),
     )
+
+
+def models_folder() -> str:
+    """Folder of the user's own models: as set, else one in the profile."""
+    named = str(QgsSettings().value(MODELS_KEY, "") or "").strip()
+    return os.path.expanduser(named) if named else os.path.join(_profile_folder(), "models")
+
+
+def _profile_folder() -> str:
+    # Per profile and outside the plugin's folder: an update of the plugin replaces that folder as a whole.
+    return os.path.join(QgsApplication.qgisSettingsDirPath(), "cdengine")
+
+
+def shipped_models() -> List[str]:
+    """Models that come with the engine, as far as they are known without starting it."""
+    here = surroundings()
+    try:
+        return locate.known_models(here.find(), here.cache)
+    except locate.EngineMissing:
+        return []
+
+
+def own_models() -> List[modelfolder.OwnModel]:
+    """Models of the folder."""
+    return modelfolder.models(models_folder(), shipped_models())
+
+
+def model_argument(named: str) -> str:
+    """What the engine is told for a model that the user named."""
+    return modelfolder.resolve(named, models_folder(), shipped_models())
 
 
 def plugin_folder() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional
+from typing import List, Tuple
 
 from processing.gui.wrappers import DIALOG_MODELER, WidgetWrapper
 from qgis.core import (
@@ -11,11 +11,13 @@ from qgis.core import (
     QgsProcessingParameterFile,
     QgsProcessingParameterString,
 )
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
 
 from . import settings
-from .algorithms.shared import METHODS
-from .engine import locate
+from .engine.modelfolder import DEFAULT, METHODS, SUFFIXES
+
+FILTER = " ".join(f"*{suffix}" for suffix in SUFFIXES)
 
 
 class ModelWidgetWrapper(WidgetWrapper):
@@ -26,8 +28,9 @@ class ModelWidgetWrapper(WidgetWrapper):
         self._combo = QComboBox()
         self._combo.setEditable(True)
         self._combo.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        for name in suggestions():
+        for name, about in suggestions():
             self._combo.addItem(name, name)
+            self._combo.setItemData(self._combo.count() - 1, about, Qt.ItemDataRole.ToolTipRole)
         if self.dialogType == DIALOG_MODELER:
             for value in self.dialog.getAvailableValuesOfType(
                 [QgsProcessingParameterString, QgsProcessingParameterFile],
@@ -56,22 +59,17 @@ class ModelWidgetWrapper(WidgetWrapper):
 
     def _choose(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
-            self.widget, self.tr("Model file"), "", self.tr("Model files (*.safetensors)")
+            self.widget, self.tr("Model file"), settings.models_folder(), self.tr("Model files") + f" ({FILTER})"
         )
         if path:
             self._combo.setEditText(path)
 
 
-def suggestions() -> List[str]:
-    """default, the shipped models as far as they are known without starting the engine, and the methods."""
-    return ["default", *_shipped(), *METHODS]
-
-
-def _shipped() -> List[str]:
-    here = settings.surroundings()
-    try:
-        engine = here.find()
-    except locate.EngineMissing:
-        return []
-    known: Optional[List[str]] = locate.known_models(engine, here.cache)
-    return known or []
+def suggestions() -> List[Tuple[str, str]]:
+    """Names and what they are: default, the user's models, the shipped ones, and the methods."""
+    return [
+        (DEFAULT, "chosen by the bands of the images"),
+        *((model.label, model.about) for model in settings.own_models()),
+        *((name, "comes with the engine") for name in settings.shipped_models()),
+        *((method, "training-free method") for method in METHODS),
+    ]

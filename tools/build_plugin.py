@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import hashlib
 import re
 import shutil
 import sys
@@ -81,6 +82,9 @@ def stage(folder: Path, wheel: Path | None) -> Path:
             raise ValueError(f"{wheel} does not exist: build the wheel first")
         (target / "wheels").mkdir()
         shutil.copy2(wheel, target / "wheels" / wheel.name)
+        # The installer holds the wheel against it: a copy that was cut short is told as such.
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        (target / "wheels" / "SHA256SUMS").write_text(f"{digest}  {wheel.name}\n", encoding="ascii")
     return target
 
 

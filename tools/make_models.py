@@ -93,7 +93,9 @@ def copies(algorithm: str, names: tuple[str, ...]) -> list[QgsProcessingParamete
     original = QgsApplication.processingRegistry().algorithmById(algorithm)
     found = [original.parameterDefinition(name).clone() for name in names]
     for definition in found:
-        definition.setMetadata({})  # it names a class of the plugin's folder, which is called otherwise once installed
+        wrapper = definition.metadata().get("widget_wrapper", {})
+        wrapper.pop("class", None)  # it names the plugin's folder, which is called otherwise once installed
+        definition.setMetadata({"widget_wrapper": wrapper} if wrapper else {})
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from . import checks, fields, shared
+from . import checks, destinations, fields, shared
 from .base import EngineAlgorithm
 
 
@@ -62,7 +62,7 @@ class Align(EngineAlgorithm):
         ),
         shared.ALLOW_REMOTE,
         shared.COG,
-        fields.RasterOutput("OUTPUT", "Aligned", "The later image on the chosen grid.", "--output"),
+        destinations.RasterOutput("OUTPUT", "Aligned", "The later image on the chosen grid.", "--output"),
     )
     NUMBERS: ClassVar = {
         "SHIFT_X": ("Shift removed in x, in pixels", "shift_x_px"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from qgis.core import (
@@ -20,7 +21,7 @@ from qgis.PyQt.QtGui import QIcon
 from .. import settings, styling
 from ..engine import locate, process
 from ..engine.events import Result
-from . import checks, fields, sources
+from . import checks, destinations, fields, sources
 from .narrator import Narrator
 
 
@@ -41,8 +42,12 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     FIELDS: ClassVar[Sequence[fields.Field]] = ()
     # output name → (label, name in the engine's stats)
     NUMBERS: ClassVar[Mapping[str, Tuple[str, str]]] = {}
+    # What a rerun needs to be told of outputs that are there already.
+    REPLACES: ClassVar[Sequence[str]] = ("--overwrite",)
+    CANCELLED: ClassVar[str] = "Cancelled; no output was written."
     STAGES: ClassVar[Mapping[str, float]] = {}
     TITLES: ClassVar[Mapping[str, str]] = {}
+    MOMENTS: ClassVar[Mapping[str, str]] = {}
 
     # ------------------------------------------------------------ identity
     def createInstance(self) -> QgsProcessingAlgorithm:
@@ -163,18 +168,21 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         named: List[str] = []
         positional: List[str] = []
         for field in self.FIELDS:
-            if isinstance(field, fields.Output):
-                words = fields.given(field.option, outputs.get(field.name))
-            else:
-                words = field.argv(call)
+            words = self.words(field, call, outputs)
             (named if field.option else positional).extend(words)
-        return [self.COMMAND, *positional, *named, "--overwrite"]
+        return [self.COMMAND, *positional, *named, *self.REPLACES]
+
+    def words(self, field: fields.Field, call: fields.Call, outputs: Mapping[str, str]) -> List[str]:
+        """One field's part of the command."""
+        if isinstance(field, destinations.Output):
+            return fields.given(field.option, outputs.get(field.name))
+        return field.argv(call)
 
     def destinations(self, call: fields.Call) -> Dict[str, str]:
         """Output parameter → path, for those that are wanted; their folders are made."""
         found: Dict[str, str] = {}
         for field in self.FIELDS:
-            if isinstance(field, fields.Output):
+            if isinstance(field, destinations.Output):
                 path = field.value(call)
                 if path is not None:
                     make_folder(os.path.dirname(path))
@@ -199,16 +207,17 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             result = self.run_engine(python, self._arguments, feedback)
         except process.EngineFailed as error:
             raise QgsProcessingException(str(error)) from error
-        answer: Dict[str, Any] = dict(self._outputs)
-        for name, (_, stat) in self.NUMBERS.items():
-            answer[name] = result.stats.get(stat)
         self.dress(context)
-        return answer
+        return {**self._outputs, **self.results(result, feedback)}
+
+    def results(self, result: Result, feedback: QgsProcessingFeedback) -> Dict[str, Any]:
+        """What the run gave apart from its outputs: numbers. Subclasses add to it."""
+        return {name: result.stats.get(stat) for name, (_, stat) in self.NUMBERS.items()}
 
     def dress(self, context: QgsProcessingContext) -> None:
         """Gives layers their looks: a style file beside each, and a name where Processing is going to load it."""
         for field in self.FIELDS:
-            if isinstance(field, fields.Output) and field.style and field.name in self._outputs:
+            if isinstance(field, destinations.Output) and field.style and field.name in self._outputs:
                 name = self.tr(field.label) + (f": {self._title}" if self._title else "")
                 styling.dress(self._outputs[field.name], field.style, name, context, self._dressers[field.name])
 
@@ -226,7 +235,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         except locate.EngineMissing as error:
             raise QgsProcessingException(str(error)) from error
         except process.EngineCancelled as error:
-            raise QgsProcessingException(cancelled_text()) from error
+            raise QgsProcessingException(self.tr(self.CANCELLED)) from error
         feedback.pushDebugInfo(f"{engine.python} ({engine.origin})")
         for problem in report.problems:
             feedback.pushWarning(f"The engine reports {problem}")
@@ -240,21 +249,19 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             QgsProcessingException: it was cancelled.
         """
         command = [python, "-m", "cdengine", *arguments, "--progress", "json", "--cancel-on-stdin-close"]
-        feedback.pushCommandInfo(" ".join(command))
-        narrator = Narrator(feedback, self.STAGES, self.TITLES)
+        feedback.pushCommandInfo(shlex.join(command))
+        narrator = Narrator(feedback, self.STAGES, self.TITLES, self.MOMENTS)
         try:
             result = process.run(
                 command, self._surroundings.variables, narrator, feedback.isCanceled, feedback.pushConsoleInfo
             )
         except process.EngineCancelled as error:
-            raise QgsProcessingException(cancelled_text()) from error
+            # An error, or qgis_process would report success.
+            raise QgsProcessingException(self.tr(self.CANCELLED)) from error
+        finally:
+            narrator.tell_figures()
         narrator.finish()
         return result
-
-
-def cancelled_text() -> str:
-    """What a cancelled run says. It has to be an error: qgis_process reports success otherwise."""
-    return QCoreApplication.translate("cdengine", "Cancelled; no output was written.")
 
 
 def make_folder(path: str) -> None:

@@ -13,10 +13,11 @@ from qgis.core import (
     QgsRectangle,
 )
 
-from . import fields, sources
+from .. import settings
+from ..engine.modelfolder import SUFFIX, SUFFIXES
+from . import destinations, fields, sources
 
 DATABASES = ("postgres:", "ogr:", "memory:", "spatialite:", "mssql:")
-MODEL_SUFFIX = ".safetensors"
 
 
 def rasters(call: fields.Call, all_fields: Sequence[fields.Field]) -> str:
@@ -41,7 +42,7 @@ def outputs(call: fields.Call, all_fields: Sequence[fields.Field]) -> str:
     }
     seen = {}
     for field in all_fields:
-        if not isinstance(field, fields.Output):
+        if not isinstance(field, destinations.Output):
             continue
         path = field.wanted(call)
         if path is None:
@@ -118,12 +119,12 @@ def model(call: fields.Call) -> str:
     """A model that is named as a file must be there; names are the engine's to judge."""
     if call.algorithm.parameterDefinition("MODEL") is None:
         return ""
-    name = call.algorithm.parameterAsString(call.parameters, "MODEL", call.context).strip()
-    if (os.path.isabs(name) or name.lower().endswith(MODEL_SUFFIX)) and not os.path.isfile(name):
+    name = settings.model_argument(call.algorithm.parameterAsString(call.parameters, "MODEL", call.context).strip())
+    if (os.path.isabs(name) or name.lower().endswith(SUFFIXES)) and not os.path.isfile(name):
         return f"Model: the file {name} does not exist."
-    if os.path.isfile(name) and os.path.splitext(name)[1].lower() in (".pth", ".pt", ".ckpt", ".onnx"):
+    if os.path.isfile(name) and os.path.splitext(name)[1].lower() in (".pth", ".pt", ".ckpt"):
         return (
-            f"Model: {os.path.basename(name)} is not a model file of this engine ({MODEL_SUFFIX}); "
+            f"Model: {os.path.basename(name)} is not a model file of this engine ({SUFFIX}); "
             "weights from elsewhere are converted once by `cdengine import-weights`."
         )
     return ""

@@ -11,12 +11,11 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingMultiStepFeedback,
     QgsProcessingOutputMultipleLayers,
-    QgsProcessingParameterFolderDestination,
 )
 
 from .. import styling
 from ..engine.process import EngineFailed
-from . import checks, fields, sources
+from . import checks, destinations, fields, sources
 from .base import make_folder
 from .detect import Detect
 from .detection import Detection
@@ -42,16 +41,6 @@ BANDS = [
 ]
 
 
-class FolderOutput(fields.Output):
-    """The folder that the results are written to."""
-
-    def make(self) -> QgsProcessingParameterFolderDestination:
-        return QgsProcessingParameterFolderDestination(self.name, self.label)
-
-    def destination(self, call: fields.Call) -> str:
-        return str(call.algorithm.parameterAsFileOutput(call.parameters, self.name, call.context))
-
-
 class DetectPairs(Detection):
     """One engine run per pair; a pair that cannot be used does not stop the others."""
 
@@ -73,10 +62,14 @@ class DetectPairs(Detection):
         fields.Folder(
             "AFTER_FOLDER", "Folder with the images after", "Files of the same names as in the other folder."
         ),
-        *(field for field in Detect.FIELDS if not isinstance(field, fields.Output) and field.name not in PER_PAIR),
+        *(
+            field
+            for field in Detect.FIELDS
+            if not isinstance(field, destinations.Output) and field.name not in PER_PAIR
+        ),
         *BANDS,
         fields.Switch("SAVE_PROBABILITY", "Save the probability rasters too", "One more raster for each pair.", "-"),
-        FolderOutput("RESULTS", "Results", "Folder for the results of all pairs.", "-"),
+        destinations.FolderOutput("RESULTS", "Results", "Folder for the results of all pairs.", "-"),
     )
     NUMBERS: ClassVar = {
         "N_PAIRS": ("Number of pairs found", ""),

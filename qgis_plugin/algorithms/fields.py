@@ -6,30 +6,26 @@ A field knows its Processing definition and its words of argv; algorithms are li
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from qgis.core import (
-    QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingFeedback,
-    QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterBand,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
-    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
-    QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProcessingParameterVectorDestination,
-    QgsProperty,
+    QgsRasterLayer,
 )
 
-from .. import compat
+from .. import compat, settings
 from . import sources
 
 
@@ -116,14 +112,37 @@ class Polygons(Field):
 
 
 @dataclass(frozen=True)
+class Layer(Field):
+    """An input raster, or polygons."""
+
+    def make(self) -> QgsProcessingParameterDefinition:
+        kinds = [compat.SOURCE_RASTER, compat.SOURCE_POLYGON]
+        return QgsProcessingParameterMapLayer(self.name, self.label, optional=self.optional, types=kinds)
+
+    def value(self, call: Call) -> Optional[str]:
+        if call.unset(self.name):
+            return None
+        layer = call.algorithm.parameterAsLayer(call.parameters, self.name, call.context)
+        given = call.algorithm, call.parameters, self.name, self.label, call.context
+        return (
+            sources.raster_path(*given)
+            if isinstance(layer, QgsRasterLayer)
+            else sources.vector_path(*given, call.feedback)
+        )
+
+
+@dataclass(frozen=True)
 class Text(Field):
     """A string that the engine understands as it is; `wrapper` is the dialog's class for suggestions."""
 
     default: Optional[str] = None
     wrapper: str = ""
+    lines: bool = False
 
     def make(self) -> QgsProcessingParameterDefinition:
-        definition = QgsProcessingParameterString(self.name, self.label, self.default, optional=self.optional)
+        definition = QgsProcessingParameterString(
+            self.name, self.label, self.default, multiLine=self.lines, optional=self.optional
+        )
         if self.wrapper:
             # Resolved by the dialog, when there is one: no widget is imported headless.
             package = __package__.rsplit(".", 1)[0]
@@ -136,13 +155,33 @@ class Text(Field):
 
 
 @dataclass(frozen=True)
+class Model(Text):
+    """A model: one of the user's folder by its name, or whatever the engine knows it by."""
+
+    def value(self, call: Call) -> Optional[str]:
+        named = super().value(call)
+        return None if named is None else settings.model_argument(named)
+
+
+@dataclass(frozen=True)
 class Words(Text):
     """Several strings, separated by semicolons, as one option with several values."""
 
+    def words(self, call: Call) -> List[str]:
+        """The strings, empty for none."""
+        return [word.strip() for word in (self.value(call) or "").split(";") if word.strip()]
+
     def argv(self, call: Call) -> List[str]:
-        value = self.value(call)
-        words = [word.strip() for word in (value or "").split(";") if word.strip()]
+        words = self.words(call)
         return [self.option, *words] if words else []
+
+
+@dataclass(frozen=True)
+class Models(Words):
+    """Several models."""
+
+    def words(self, call: Call) -> List[str]:
+        return [settings.model_argument(word) for word in super().words(call)]
 
 
 @dataclass(frozen=True)
@@ -175,6 +214,7 @@ class Number(Field):
     least: float = 0.0
     most: Optional[float] = None
     whole: bool = False
+    decimals: int = 2
 
     def make(self) -> QgsProcessingParameterDefinition:
         kind = compat.NUMBER_INTEGER if self.whole else compat.NUMBER_DOUBLE
@@ -183,7 +223,7 @@ class Number(Field):
         if self.most is not None:
             definition.setMaximum(self.most)
         if not self.whole:
-            definition.setMetadata({"widget_wrapper": {"decimals": 2}})
+            definition.setMetadata({"widget_wrapper": {"decimals": self.decimals}})
         return definition
 
     def value(self, call: Call) -> Optional[str]:
@@ -245,74 +285,16 @@ class Folder(Field):
 
 
 @dataclass(frozen=True)
-class Output(Field):
-    """A destination. `style` names how the layer looks; `suffixes` are the file types that the engine writes."""
-
-    suffixes: Sequence[str] = ()
-    created: bool = True
-    style: str = ""
-
-    def value(self, call: Call) -> Optional[str]:
-        """The path, or None where it is not wanted. Asked once a run: each asking makes a new temporary name."""
-        if call.unset(self.name):
-            return None
-        path = self.destination(call)
-        return sources.absolute(path) if path else None
-
-    def wanted(self, call: Call) -> Optional[str]:
-        """The path as the user gave it, without settling anything; None for a temporary or no output."""
-        value = call.parameters.get(self.name)
-        if isinstance(value, QgsProcessingOutputLayerDefinition):
-            value = value.sink
-        if isinstance(value, QgsProperty):
-            value, _ = value.valueAsString(call.context.expressionContext(), "")
-        if compat.is_unset(value) or value == QgsProcessing.TEMPORARY_OUTPUT:
-            return None
-        return str(value)
-
-    def destination(self, call: Call) -> str:
-        """The path that Processing settled on; "temporary output" is a real path by then."""
-        return str(call.algorithm.parameterAsOutputLayer(call.parameters, self.name, call.context))
-
-
-@dataclass(frozen=True)
-class RasterOutput(Output):
-    """A raster that the engine writes."""
-
-    suffixes: Sequence[str] = ("tif", "tiff")
-
-    def make(self) -> QgsProcessingParameterDefinition:
-        return QgsProcessingParameterRasterDestination(
-            self.name, self.label, optional=self.optional, createByDefault=self.created
-        )
-
-
-@dataclass(frozen=True)
-class PolygonOutput(Output):
-    """Polygons that the engine writes."""
-
-    suffixes: Sequence[str] = ("gpkg", "geojson", "fgb", "parquet")
-
-    def make(self) -> QgsProcessingParameterDefinition:
-        return QgsProcessingParameterVectorDestination(
-            self.name,
-            self.label,
-            compat.SOURCE_POLYGON,
-            optional=self.optional,
-            createByDefault=self.created,
-        )
-
-
-@dataclass(frozen=True)
-class FileOutput(Output):
-    """A file that is no layer: a report, a picture."""
+class File(Field):
+    """An input file that is no layer."""
 
     filter: str = ""
 
     def make(self) -> QgsProcessingParameterDefinition:
-        return QgsProcessingParameterFileDestination(
-            self.name, self.label, self.filter, optional=self.optional, createByDefault=self.created
+        return QgsProcessingParameterFile(
+            self.name, self.label, compat.FILE_FILE, optional=self.optional, fileFilter=self.filter
         )
 
-    def destination(self, call: Call) -> str:
-        return str(call.algorithm.parameterAsFileOutput(call.parameters, self.name, call.context))
+    def value(self, call: Call) -> Optional[str]:
+        path = call.algorithm.parameterAsFile(call.parameters, self.name, call.context)
+        return sources.absolute(path) if path else None

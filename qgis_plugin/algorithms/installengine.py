@@ -12,9 +12,9 @@ from qgis.core import (
 )
 
 from .. import compat, settings
-from ..engine import install, locate, process
+from ..engine import install, locate, pins, process
 from . import fields
-from .base import EngineAlgorithm, cancelled_text
+from .base import EngineAlgorithm
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 CPU_ROOM_BYTES = 3 * 1024**3
@@ -33,24 +33,26 @@ class InstallEngine(EngineAlgorithm):
         "Needs Python 3.10 or newer on this computer (not QGIS's own), a network connection, and on Linux about 8 GB "
         "of disk for the build with graphics card support; the processor-only build is much smaller. Nothing is "
         "installed into QGIS.",
-        "Packages come from the Python Package Index, or from a folder of wheels where you name one.",
+        "Packages come from the Python Package Index in fixed versions, and each file is checked against its hash. "
+        "The processor-only build for Linux comes from PyTorch's own index, in a fixed version but without a hash.",
         "If a Python with cdengine is there already, you do not need this: name it in Settings > Options > "
         "Processing > Providers > Change detection > Engine Python.",
         "Running it again updates the engine; the old one stays in use until the new one works.",
     )
+    CANCELLED = "Cancelled; nothing was installed."
     TAGS = ("install", "setup", "pytorch", "torch", "gpu", "cuda", "update")
     FIELDS = (
         fields.Choice(
             "BUILD",
             "Build of PyTorch",
-            "default: on Linux with CUDA for NVIDIA cards. cpu: processor only, much smaller.",
+            "default: on Linux with CUDA for NVIDIA cards. cpu: processor only, on Linux much smaller.",
             choices=("default", "cpu"),
             default="default",
         ),
         fields.Folder(
             "WHEELS",
             "Folder of wheels (install without network)",
-            "Filled beforehand by: pip download cdengine-….whl -d FOLDER, on a computer of the same kind.",
+            "Filled beforehand on a computer of the same kind with the same version of Python; the guide says how.",
             advanced=True,
             optional=True,
         ),
@@ -74,7 +76,7 @@ class InstallEngine(EngineAlgorithm):
     ) -> bool:
         """Reads settings and parameters."""
         self._surroundings = settings.surroundings()
-        self._cpu = self.parameterAsEnumString(parameters, "BUILD", context) == "cpu"
+        self._cpu = self.parameterAsEnumString(parameters, "BUILD", context) == "cpu" and pins.has_cpu_build()
         self._wheels = self.parameterAsFile(parameters, "WHEELS", context)
         return True
 
@@ -89,21 +91,20 @@ class InstallEngine(EngineAlgorithm):
             feedback.setProgress(100.0 * done)
 
         try:
-            python = install.install(
-                here.managed,
-                install.bundled_wheel(settings.plugin_folder()),
-                here.variables,
-                feedback.pushConsoleInfo,
-                stage,
-                feedback.isCanceled,
+            packages = install.Packages(
+                pins.bundled_wheel(settings.plugin_folder()),
+                pins.steps(self._cpu),
                 cpu_index=CPU_INDEX if self._cpu else "",
                 wheels=self._wheels,
                 room=CPU_ROOM_BYTES if self._cpu or self._wheels else install.ROOM_BYTES,
             )
-        except install.InstallFailed as error:
+            python = install.install(
+                here.managed, packages, here.variables, feedback.pushConsoleInfo, stage, feedback.isCanceled
+            )
+        except (install.InstallFailed, pins.Damaged) as error:
             raise QgsProcessingException(str(error)) from error
         except process.EngineCancelled as error:
-            raise QgsProcessingException(cancelled_text()) from error
+            raise QgsProcessingException(self.tr(self.CANCELLED)) from error
         self._tell_if_unused(python, feedback)
         return {"PYTHON": python}
 

@@ -1,9 +1,10 @@
-"""The engine's events, told to Processing: one bar over all stages, stage names and time left, log lines."""
+"""The engine's events, told to Processing: one bar over all stages, names and time left, log lines, figures."""
 
 from __future__ import annotations
 
+import re
 import time
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping, Optional, Tuple
 
 from qgis.core import QgsProcessingFeedback
 
@@ -20,6 +21,7 @@ class Narrator:
         feedback: Processing's.
         weights: share of the whole that each stage is expected to take; only their ratios count.
         titles: what the user reads in place of a stage's name.
+        moments: the same for what figures are of (step, epoch).
     """
 
     def __init__(
@@ -27,18 +29,25 @@ class Narrator:
         feedback: QgsProcessingFeedback,
         weights: Mapping[str, float],
         titles: Optional[Mapping[str, str]] = None,
+        moments: Optional[Mapping[str, str]] = None,
     ) -> None:
         self._feedback = feedback
         self._weights: Dict[str, float] = dict(weights)
-        self._titles = dict(titles or {})
+        self._titles, self._moments = dict(titles or {}), dict(moments or {})
         self._order: List[str] = list(weights)
         self._current: Optional[str] = None
+        self._told = ""
         self._percent = 0.0
         self._entered_at = self._said_at = 0.0
+        self._figures: List[events.Metric] = []
 
     def __call__(self, event: events.Event) -> None:
         """Passes one event on."""
-        if isinstance(event, events.Progress):
+        if not isinstance(event, events.Metric) or (self._figures and _moment(self._figures[0]) != _moment(event)):
+            self.tell_figures()
+        if isinstance(event, events.Metric):
+            self._figures.append(event)
+        elif isinstance(event, events.Progress):
             self._progress(event)
         elif isinstance(event, events.Log):
             if event.level == "warning":
@@ -49,17 +58,29 @@ class Narrator:
             device = f"{event.device} ({event.device_name})" if event.device_name else event.device
             self._feedback.pushInfo(f"Engine {event.version}" + (f" on {device}" if device else ""))
 
+    def tell_figures(self) -> None:
+        """Writes the figures that came since the last line, those of one moment on one line."""
+        if not self._figures:
+            return
+        kind, number = _moment(self._figures[0])
+        told = ", ".join(f"{figure.name} {_number(figure.value)}" for figure in self._figures)
+        self._feedback.pushInfo(f"{self._moments.get(kind, kind.capitalize())} {number}: {told}" if kind else told)
+        self._figures.clear()
+
     def finish(self) -> None:
         """Fills the bar."""
+        self.tell_figures()
         self._feedback.setProgress(100.0)
 
     def _progress(self, event: events.Progress) -> None:
         fraction = min(max(event.done / event.total, 0.0), 1.0) if event.total > 0 else 0.0
         now = time.monotonic()
-        new = event.stage != self._current
-        if new:
-            self._enter(event.stage)
-        self._percent = max(self._percent, self._overall(event.stage, fraction))
+        new = event.stage != self._told
+        stage = _family(event.stage)
+        if stage != self._current:
+            self._enter(stage)
+        self._told = event.stage
+        self._percent = max(self._percent, self._overall(stage, fraction))
         self._feedback.setProgress(self._percent)
         if new:
             self._entered_at = now
@@ -83,11 +104,24 @@ class Narrator:
 
     def _text(self, event: events.Progress, fraction: float, seconds: float) -> str:
         title = self._titles.get(event.stage, event.stage[:1].upper() + event.stage[1:].replace("-", " "))
-        if fraction <= 0.0:
+        if fraction <= 0.0 or fraction >= 1.0:
             # Also of stages that are one single step: "0 of 1 pictures" would tell nothing, the time does.
             return title if seconds < REMIND_S else f"{title}: {_duration(seconds)} so far"
         text = f"{title}: {100 * fraction:.0f} % of {_amount(event.total, event.unit)}"
         return text + (f", {_duration(event.eta_s)} left" if event.eta_s is not None else "")
+
+
+def _family(stage: str) -> str:
+    """Stages that are one for the bar: "epoch 3/50" goes on where "epoch 2/50" was."""
+    return re.sub(r" \d+/\d+$", "", stage)
+
+
+def _moment(figure: events.Metric) -> Tuple[str, int]:
+    return figure.kind, figure.number
+
+
+def _number(value: Optional[float]) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
 
 
 def _amount(number: float, unit: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import List
 
-from . import fields
+from ..engine.modelfolder import DEFAULT, METHODS
+from . import destinations, fields
 
-METHODS = ("cva", "irmad", "pca-kmeans", "sfa", "log-ratio")
 MODEL_HELP = (
-    "default, the name of a model that comes with the engine, a training-free method "
-    f"({', '.join(METHODS)}), or a model file (.safetensors). default chooses by the bands: cva for RGB "
-    "imagery as long as the engine ships no model for it, irmad for other bands."
+    "default, the name of a model that comes with the engine or lies in your folder of models, a training-free method "
+    f"({', '.join(METHODS)}), or a model file (.safetensors). default chooses by the bands: the engine's model for RGB "
+    "imagery (cva where it ships none), irmad for other bands."
 )
 
 BEFORE = fields.Raster(
@@ -23,7 +23,7 @@ AFTER = fields.Raster(
     "Image after",
     "The later image. It may differ in CRS, pixel size and extent; it is aligned while it is read.",
 )
-MODEL = fields.Text("MODEL", "Model", MODEL_HELP, "--model", default="default", wrapper="widgets.ModelWidgetWrapper")
+MODEL = fields.Model("MODEL", "Model", MODEL_HELP, "--model", default=DEFAULT, wrapper="widgets.ModelWidgetWrapper")
 METHOD = fields.Choice(
     "METHOD",
     "Method",
@@ -207,7 +207,7 @@ NETWORK: List[fields.Field] = [
         choices=("none", "flip", "d4"),
         default="none",
     ),
-    fields.Words(
+    fields.Models(
         "ENSEMBLE",
         "Further models",
         "Models (names or files, separated by semicolons) whose probabilities are averaged with the model's.",
@@ -238,8 +238,10 @@ WRITING: List[fields.Field] = [
     ),
 ]
 
-CHANGE = fields.RasterOutput("CHANGE", "Change", "0 unchanged, 1 changed, 255 nodata.", "--output", style="change")
-POLYGONS = fields.PolygonOutput(
+CHANGE = destinations.RasterOutput(
+    "CHANGE", "Change", "0 unchanged, 1 changed, 255 nodata.", "--output", style="change"
+)
+POLYGONS = destinations.PolygonOutput(
     "POLYGONS",
     "Changed areas",
     "Polygons with area in square metres and mean probability: GeoPackage, GeoJSON, FlatGeobuf or GeoParquet.",
@@ -247,7 +249,7 @@ POLYGONS = fields.PolygonOutput(
     optional=True,
     style="polygons",
 )
-PROBABILITY = fields.RasterOutput(
+PROBABILITY = destinations.RasterOutput(
     "PROBABILITY",
     "Change probability",
     "Probability of change for each pixel.",
@@ -256,7 +258,7 @@ PROBABILITY = fields.RasterOutput(
     created=False,
     style="probability",
 )
-REPORT = fields.FileOutput(
+REPORT = destinations.FileOutput(
     "REPORT",
     "Report",
     "A web page with maps, areas, parameters and provenance.",
@@ -267,7 +269,7 @@ REPORT = fields.FileOutput(
     suffixes=("html", "htm"),
     filter="HTML (*.html)",
 )
-QUICKLOOK = fields.FileOutput(
+QUICKLOOK = destinations.FileOutput(
     "QUICKLOOK",
     "Quick look",
     "A picture of both dates, the probability and the outlined changes.",
@@ -279,7 +281,7 @@ QUICKLOOK = fields.FileOutput(
     filter="PNG (*.png)",
 )
 SEMANTIC: List[fields.Field] = [
-    fields.RasterOutput(
+    destinations.RasterOutput(
         name,
         label,
         f"{text} For models with classes only.",

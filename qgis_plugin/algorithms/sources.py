@@ -42,8 +42,8 @@ def raster_path(
     Raises:
         QgsProcessingException: no such layer, or one that is not a file (a web service, a database).
     """
-    layer = algorithm.parameterAsRasterLayer(parameters, name, context)
-    if layer is None:
+    layer = algorithm.parameterAsLayer(parameters, name, context)
+    if not isinstance(layer, QgsRasterLayer):
         raise QgsProcessingException(algorithm.invalidRasterError(parameters, name))
     problem = raster_problem(layer, label)
     if problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from . import fields, shared
+from . import destinations, fields, shared
 from .base import EngineAlgorithm
 
 
@@ -54,7 +54,7 @@ class Vectorize(EngineAlgorithm):
             "--fill-holes",
             default=0.0,
         ),
-        fields.PolygonOutput(
+        destinations.PolygonOutput(
             "OUTPUT", "Polygons", "GeoPackage, GeoJSON, FlatGeobuf or GeoParquet.", "--output", style="polygons"
         ),
     )

@@ -39,6 +39,16 @@ class Log:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """A figure of training or evaluation; `kind` and `number` tell when: a step, an epoch, or neither."""
+
+    name: str
+    value: Optional[float]
+    kind: str
+    number: int
+
+
+@dataclass(frozen=True)
 class Result:
     """Last line of a good run."""
 
@@ -55,7 +65,7 @@ class Error:
     exit: int
 
 
-Event = Union[Start, Progress, Log, Result, Error]
+Event = Union[Start, Progress, Log, Metric, Result, Error]
 
 
 class NotAnEvent(ValueError):
@@ -107,6 +117,12 @@ def _log(data: Dict[str, Any]) -> Log:
     return Log(str(data.get("level", "info")), str(data["message"]))
 
 
+def _metric(data: Dict[str, Any]) -> Metric:
+    value = data.get("value")
+    kind = next((kind for kind in ("epoch", "step") if data.get(kind) is not None), "")
+    return Metric(str(data["name"]), None if value is None else float(value), kind, int(data[kind]) if kind else 0)
+
+
 def _result(data: Dict[str, Any]) -> Result:
     outputs, stats = data.get("outputs") or {}, data.get("stats") or {}
     if not isinstance(outputs, dict) or not isinstance(stats, dict):
@@ -127,6 +143,7 @@ _READERS: Dict[str, Callable[[Dict[str, Any]], Event]] = {
     "start": _start,
     "progress": _progress,
     "log": _log,
+    "metric": _metric,
     "result": _result,
     "error": _error,
 }

@@ -12,17 +12,17 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from typing import Callable, Dict, Iterator, List, Sequence
 
-from . import locate
+from . import locate, pins
 from .child import WINDOWS, Child, StartFailed
 from .process import EngineCancelled, describe_exit
 
-OLDEST = (3, 10)
-NEWEST_TRIED = 14
-ROOM_BYTES = (
-    8 * 1024**3
-)  # torch with CUDA libraries, unpacked, is 6.3 GB on Linux; pip needs room for one wheel beside it
+# Those that the pinned requirements have wheels for.
+OLDEST, NEWEST = (3, 10), (3, 14)
+# torch with CUDA libraries, unpacked, is 6.3 GB on Linux; pip needs room for one wheel beside it
+ROOM_BYTES = 8 * 1024**3
 LOCK = "install.lock"
 _ASK = "import sys, ensurepip, venv; print('%d.%d' % sys.version_info[:2])"
 
@@ -42,9 +42,8 @@ def base_python(environ: Dict[str, str], cancelled: Callable[[], bool] = lambda:
     Raises:
         InstallFailed: there is none.
     """
-    versions = [f"3.{minor}" for minor in range(NEWEST_TRIED - 1, OLDEST[1] - 1, -1)]
-    # 3.12 and 3.11 have wheels of everything the engine needs; newer ones may lag behind.
-    versions.sort(key=lambda version: version not in ("3.12", "3.11"))
+    # 3.12 and 3.11 are the ones that most people run it on.
+    versions = sorted((f"3.{minor}" for minor in range(NEWEST[1], OLDEST[1] - 1, -1)), key=_seldom)
     candidates = [["py", f"-{version}"] for version in versions] if WINDOWS else []
     candidates += [[f"python{version}"] for version in versions] + [["python3"], ["python"]]
     for words in candidates:
@@ -57,52 +56,70 @@ def base_python(environ: Dict[str, str], cancelled: Callable[[], bool] = lambda:
             _step([*command, "-c", _ASK], environ, answer.append, cancelled, "look for Python")
         except InstallFailed:
             continue  # a stub of the Windows store, one without venv: the next candidate
-        if answer and _is_new_enough(answer[-1]):
+        if answer and _is_fit(answer[-1]):
             return command
     raise InstallFailed(
-        f"No Python {OLDEST[0]}.{OLDEST[1]} or newer with the module venv is on PATH. Install one "
-        "(Debian and Ubuntu: apt install python3-venv; Windows and macOS: python.org), then try again."
+        f"No Python from {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]} with the module venv is on PATH. Install "
+        "one (Debian and Ubuntu: apt install python3-venv; Windows and macOS: python.org), then try again."
     )
 
 
-def bundled_wheel(plugin: str) -> str:
-    """The engine's wheel inside the plugin's folder.
+# The list is complete, so nothing is resolved: what is not on it is not installed. Wheels only: no package runs code.
+_INSTALL = ("install", "--no-deps", "--only-binary", ":all:", "--progress-bar", "off")
 
-    Raises:
-        InstallFailed: this plugin was built without it.
+
+@dataclass(frozen=True)
+class Packages:
+    """What goes into an environment.
+
+    Attributes:
+        wheel: the engine.
+        steps: what it needs, pinned.
+        cpu_index: package index of what has no hashes here (torch without CUDA); empty: the usual one.
+        wheels: folder of wheels to install from without network; empty: not so.
+        room: free bytes that must be there.
     """
-    wheels = sorted(glob.glob(os.path.join(plugin, "wheels", "cdengine-*.whl")))
-    if not wheels:
-        raise InstallFailed(
-            "This copy of the plugin brings no engine (wheels/cdengine-*.whl is missing): "
-            "take the release's zip, or name a Python that has cdengine in the setting Engine Python."
-        )
-    return wheels[-1]
+
+    wheel: str
+    steps: Sequence[pins.Step]
+    cpu_index: str = ""
+    wheels: str = ""
+    room: int = ROOM_BYTES
+
+    def calls(self, listed: str) -> Iterator[List[str]]:
+        """Arguments of pip, call after call; `listed` is a file that each call's requirements are written to."""
+        for step in self.steps:
+            with open(listed, "w", encoding="utf-8") as file:
+                file.write(step.requirements)
+            yield [*_INSTALL, *self._where(step), "-r", listed]
+        yield [*_INSTALL, "--no-index", self.wheel]
+        yield ["check"]
+
+    def _where(self, step: pins.Step) -> List[str]:
+        words = ["--require-hashes"] if step.hashed else []
+        if self.wheels:
+            return [*words, "--no-index", "--find-links", self.wheels]
+        # In place of the usual index, not beside it: an extra one could replace any other package too.
+        return [*words, "--index-url", self.cpu_index] if self.cpu_index and not step.hashed else words
 
 
 def install(
     managed: str,
-    wheel: str,
+    packages: Packages,
     environ: Dict[str, str],
     log: Callable[[str], None],
     stage: Callable[[str, float], None],
     cancelled: Callable[[], bool],
-    cpu_index: str = "",
-    wheels: str = "",
-    room: int = ROOM_BYTES,
 ) -> str:
     """Makes a new environment with the engine in it and switches to it.
 
     Args:
         managed: folder that holds the environments.
-        wheel: the engine.
+        packages: what goes into it.
         environ: environment for the children.
         log: takes the installer's lines.
         stage: takes the step's name and how much is done, 0 to 1.
         cancelled: asked ten times a second.
-        cpu_index: package index to take torch from; empty: the usual one.
-        wheels: folder of wheels to install from without network; empty: not so.
-        room: free bytes that must be there.
 
     Returns:
         Path of the new interpreter.
@@ -113,9 +130,10 @@ def install(
     """
     os.makedirs(managed, exist_ok=True)
     free = shutil.disk_usage(managed).free
-    if free < room:
+    if free < packages.room:
         raise InstallFailed(
-            f"{managed} has {free / 1e9:.1f} GB free and the engine may need {room / 1e9:.0f} GB: make room there."
+            f"{managed} has {free / 1e9:.1f} GB free and the engine may need {packages.room / 1e9:.0f} GB: "
+            "make room there."
         )
     with _lock(os.path.join(managed, LOCK)):
         stage("Looking for Python", 0.0)
@@ -128,8 +146,9 @@ def install(
             _step([*base, "-m", "venv", folder], environ, log, cancelled, "make the environment")
             python = locate.python_in(folder)
             stage("Downloading and installing the engine (torch is large; this takes minutes)", 0.06)
-            for arguments in _pip(wheel, cpu_index, wheels):
-                _step([python, "-m", "pip", "install", *arguments], environ, log, cancelled, "install the engine")
+            for words in packages.calls(os.path.join(folder, "requirements.txt")):
+                pip = [python, "-m", "pip", "--no-input", "--disable-pip-version-check", *words]
+                _step(pip, environ, log, cancelled, "install the engine")
             stage("Trying the engine", 0.95)
             try:
                 report = locate.probe(locate.Engine(python, "the new environment"), environ, None, cancelled)
@@ -145,23 +164,16 @@ def install(
     return python
 
 
-def _pip(wheel: str, cpu_index: str, wheels: str) -> List[List[str]]:
-    common = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-    if wheels:
-        return [[*common, "--no-index", "--find-links", wheels, wheel]]
-    steps = []
-    if cpu_index:
-        # First and alone: an extra index beside the usual one could replace any other package too.
-        steps.append([*common, "torch", "torchvision", "--index-url", cpu_index])
-    return [*steps, [*common, wheel]]
+def _seldom(version: str) -> bool:
+    return version not in ("3.12", "3.11")
 
 
-def _is_new_enough(answer: str) -> bool:
+def _is_fit(answer: str) -> bool:
     try:
         major, minor = (int(part) for part in answer.strip().split("."))
     except ValueError:
         return False
-    return (major, minor) >= OLDEST
+    return OLDEST <= (major, minor) <= NEWEST
 
 
 def _step(
@@ -188,6 +200,8 @@ def _step(
         for line in tail:
             log(line)
         reason = next((line for line in reversed(tail) if "ERROR" in line), tail[-1] if tail else "")
+        if "DO NOT MATCH THE HASHES" in reason:
+            reason = "A downloaded file is not the one that was tested (its hash differs); its name is in the log."
         raise InstallFailed(f"Cannot {what}: {describe_exit(code)}. {reason}".rstrip())
 
 

@@ -24,7 +24,7 @@ def failure(name, parameters, feedback=None):
 
 def options(words):
     """Option → its value, as `--option=value` gives it; "" for those without."""
-    return dict((word.split("=", 1) + [""])[:2] for word in words if word.startswith("--"))
+    return dict([*word.split("=", 1), ""][:2] for word in words if word.startswith("--"))
 
 
 def test_detect(qgis, fake, pair, tmp_path, feedback):

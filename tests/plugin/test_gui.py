@@ -22,8 +22,8 @@ def shot(widget, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["detect", "detectwithoutmodel", "align", "vectorize", "detectpairs", "installengine", "align_detect_vectorize",
-     "detect_many_pairs"],
+    ["detect", "detectwithoutmodel", "align", "vectorize", "detectpairs", "prepare", "train", "evaluate",
+     "installengine", "align_detect_vectorize", "detect_many_pairs"],
 )  # fmt: skip
 def test_every_dialog_opens(qgis, window, fake, name):
     from processing.gui.AlgorithmDialog import AlgorithmDialog
@@ -129,11 +129,12 @@ def test_menu_entries_come_and_go(qgis, window):
     plugin._provider = object()  # the session's provider stays registered
     plugin.initGui()
     assert [action.text() for _, action in window.actions] == [
-        "Detect changes…", "Detect changes without a model…", "Install the engine…",
+        "Detect changes…", "Detect changes without a model…", "Train a model…", "Install the engine…",
     ]  # fmt: skip
     plugin._provider = None
     setting = __import__("processing.core.ProcessingConfig", fromlist=["x"]).ProcessingConfig
-    kept = setting.settings["cdengine/python"]
+    kept = [setting.settings[key] for key in ("cdengine/python", "cdengine/models")]
     plugin.unload()
-    setting.addSetting(kept)
+    for one in kept:
+        setting.addSetting(one)
     assert window.actions == []

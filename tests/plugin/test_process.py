@@ -167,4 +167,10 @@ def test_what_is_no_event(line):
 
 
 def test_unknown_events_are_skipped():
-    assert events.parse('{"event": "metric", "name": "f1", "value": 1}') is None
+    assert events.parse('{"event": "fireworks", "colour": "red"}') is None
+
+
+def test_figures():
+    told = events.parse('{"event": "metric", "epoch": 3, "name": "f1", "value": null}')
+    assert told == events.Metric("f1", None, "epoch", 3)
+    assert events.parse('{"event": "metric", "name": "f1", "value": 1}') == events.Metric("f1", 1.0, "", 0)

@@ -5,7 +5,10 @@ import re
 import pytest
 from conftest import ROOT
 
-IDS = ["align", "detect", "detectpairs", "detectwithoutmodel", "installengine", "vectorize"]
+IDS = [
+    "align", "detect", "detectpairs", "detectwithoutmodel", "evaluate", "installengine", "prepare", "train",
+    "vectorize",
+]  # fmt: skip
 MODELS = ["align_detect_vectorize", "detect_many_pairs"]
 
 
@@ -91,6 +94,7 @@ def test_installing_belongs_in_no_model_and_no_batch(qgis):
 @pytest.mark.parametrize("name", MODELS)
 def test_models_refer_to_what_exists(qgis, name):
     model = algorithm(qgis, name).create()
+    assert model.name() == name and " " in model.displayName() == algorithm(qgis, name).displayName()
     for child in model.childAlgorithms().values():
         assert child.algorithm() is not None, child.algorithmId()
         for parameter in child.parameterSources():

@@ -40,7 +40,17 @@ def shell(staged, tmp_path_factory):
 
 def test_list_and_help(shell):
     listed = shell("list").stdout
-    for name in ("detect", "detectwithoutmodel", "align", "vectorize", "detectpairs", "align_detect_vectorize"):
+    for name in (
+        "detect",
+        "detectwithoutmodel",
+        "align",
+        "vectorize",
+        "detectpairs",
+        "prepare",
+        "train",
+        "evaluate",
+        "align_detect_vectorize",
+    ):
         assert f"cdengine:{name}\t" in listed
     text = shell("help", "cdengine:detect").stdout
     assert "Finds what changed" in text and "<p>" not in text and "irmad" in text

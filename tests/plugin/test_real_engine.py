@@ -37,7 +37,7 @@ def test_same_pixels_as_the_command_line(qgis, real, pair, tmp_path):
 
 @pytest.mark.parametrize("name", ["detect", "align", "vectorize"])
 def test_every_option_of_the_command_has_a_parameter(qgis, real, name):
-    """What the command line can, the dialog can; `--overwrite` and how a run tells its progress are the plugin's own."""
+    """What the command line can, the dialog can; what the plugin itself always says is left out."""
     text = subprocess.run([real, "-m", "cdengine", name, "--help"], capture_output=True, text=True, check=True).stdout
     known = set(re.findall(r"^ +(--[a-z-]+)", text.split("options:", 1)[1], re.MULTILINE))
     own = {"--overwrite", "--progress", "--cancel-on-stdin-close", "--debug"}
