@@ -1,11 +1,11 @@
 """Trains the shipped RGB model on composites that are made while it trains; stops and goes on anywhere.
 
-    python tools/train_default.py ../shared/data --until 60000 [--threads 2] [--workers 1] [--cool 12000]
+    python -m tools.train_default ../shared/data --until 60000 [--threads 2] [--workers 1] [--cool 12000]
 
-Everything lies in build/default: scenes/ (from make_default_pairs.py --scenes), last.ckpt (every few minutes), log.csv.
+Everything lies in build/default: scenes/ (from tools.make_default_pairs), last.ckpt (every three minutes), log.csv.
 The learning rate is constant until the last `--cool` pairs, over which it falls to nothing; so a run that was cooled
 can be continued from warm.ckpt, which is kept when cooling begins: give a larger --until. Pair n of the run is pair n
-of the composer, whatever was interrupted. finish_default.py makes the model file of a checkpoint.
+of the composer, whatever was interrupted. tools.finish_default makes the model file of a checkpoint.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FOLDER = Path("build/default")
 OUTLINES = Path("configs/rgb-vhr-v1.outlines.json")
 ARCHITECTURE, ARGUMENTS = "btc", {"backbone": "resnet18", "levels": 4, "width": 64}
 INPUTS = {"bands_before": 3, "bands_after": 3}
-MEAN, STD = 107.0, 51.0  # of composites, counts of 0..255, all bands alike
+MEAN, STD = 109.0, 51.0  # of composites, counts of 0..255, all bands alike
 SEED, BATCH = 1, 8
 RATE, DECAY, CLIP = 1e-3, 0.02, 5.0
 WARM = 1_500  # pairs over which the learning rate rises
