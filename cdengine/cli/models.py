@@ -40,7 +40,7 @@ def _overview() -> Result:
         f"training-free methods: {', '.join(METHODS)}",
         f"shipped models:        {', '.join(SHIPPED) or 'none in this version'}",
         f"architectures:         {', '.join(ARCHITECTURE_NAMES)}",
-        "Any model file (.safetensors) can be given to detect --model; models FILE shows its card.",
+        "Any model file (.safetensors, .onnx) can be given to detect --model; models FILE shows its card.",
     ]
     return Result(text="\n".join(lines), answer=answer)
 

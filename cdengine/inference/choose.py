@@ -16,10 +16,12 @@ from cdengine.inference.ensemble import Ensemble
 from cdengine.inference.options import DetectOptions
 from cdengine.methods.table import METHODS
 from cdengine.models.container import read_card
+from cdengine.models.onnxfile import SUFFIX as EXPORTED
 from cdengine.models.shipped import SHIPPED, shipped_path
 
 if TYPE_CHECKING:
     from cdengine.inference.network import NetworkDetector
+    from cdengine.inference.onnx import OnnxDetector
 
 MODEL_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".bin")
 DEFAULT_RGB = "cva"  # until a trained RGB model ships
@@ -81,7 +83,7 @@ def _file(name: str) -> Path:
     if path.suffix.lower() in MODEL_SUFFIXES or path.parent != Path("."):
         raise UnknownModelError(f"{name}: no such model file; or use one of {', '.join(known)}")
     near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}, or a .safetensors file"
+    hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}, or a model file (.safetensors, .onnx)"
     raise UnknownModelError(f"unknown model {name!r}: {hint}")
 
 
@@ -100,7 +102,22 @@ def build(choice: Choice, options: DetectOptions, reporter: Reporter) -> Detecto
 def _member(name: str, options: DetectOptions, reporter: Reporter) -> Detector:
     if name in METHODS:
         return METHODS[name]()
+    if Path(name).suffix.lower() == EXPORTED:
+        return _exported(Path(name), options, reporter)
     return _network(shipped_path(name) if name in SHIPPED else Path(name), options, reporter)
+
+
+def _exported(path: Path, options: DetectOptions, reporter: Reporter) -> OnnxDetector:
+    with reporter.stage("load model", 1, "model") as stage:
+        # Here, not above: other models need no onnxruntime.
+        from cdengine.inference.onnx import OnnxDetector
+
+        if options.precision not in ("auto", "fp32"):
+            reporter.warning(f"--precision {options.precision}: exported models compute in fp32")
+        detector = OnnxDetector(path, options.device)
+        reporter.info(f"device: {detector.device} by onnxruntime, fp32")
+        stage.advance()
+    return detector
 
 
 def _network(path: Path, options: DetectOptions, reporter: Reporter) -> NetworkDetector:

@@ -22,6 +22,8 @@ from cdengine.errors import (
 )
 from cdengine.models.card import ModelCard, parse_card
 from cdengine.models.fields import unique_keys
+from cdengine.models.onnxfile import SUFFIX as ONNX
+from cdengine.models.onnxfile import read_onnx_card
 
 METADATA_KEY = "cdengine"
 MAX_HEADER_BYTES = 1_000_000
@@ -59,14 +61,14 @@ class Header:
 
 
 def read_card(path: str | os.PathLike[str]) -> ModelCard:
-    """The card of a model file, from its header alone: fast, in little memory and without torch.
+    """The card of a model file or of an exported one (.onnx): fast, in little memory and without torch.
 
     Raises:
         UnknownModelError: no such file.
         NotSafetensorsError, ModelCorruptError: the container.
         ModelMetadataError: the card.
     """
-    return card_of(read_header(path), path)
+    return read_onnx_card(path) if Path(path).suffix.lower() == ONNX else card_of(read_header(path), path)
 
 
 def card_of(header: Header, path: str | os.PathLike[str]) -> ModelCard:
