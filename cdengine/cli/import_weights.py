@@ -13,7 +13,7 @@ from cdengine.events import Reporter
 
 if TYPE_CHECKING:
     from cdengine.models.card import DateInput, ModelCard
-    from cdengine.models.importing import Imported
+    from cdengine.models.import_weights import Imported
 
 # What most published networks for RGB imagery were trained with (ImageNet's statistics of values from 0 to 1).
 RGB_MEAN, RGB_STD = "0.485,0.456,0.406", "0.229,0.224,0.225"
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     if output.exists() and not args.overwrite:
         raise OutputExistsError(f"{output} exists: pass --overwrite to replace it")
     card = _card(args, source)
-    from cdengine.models.importing import import_weights
+    from cdengine.models.import_weights import import_weights
 
     with reporter.stage("import", 1, "files") as stage:
         imported = import_weights(source, output, card)

@@ -1,7 +1,7 @@
 """How published code names the layers of networks that this package has under names of its own. Loads no torch.
 
 Facts read from the authors' repositories; the tables are made by loops, since the names follow the layers' numbers.
-Prefixes of wrappers ("module.", "backbone.") are off already: see `importing`.
+Prefixes of wrappers ("module.", "backbone.") are off already: see `import_weights`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from model_files import card_for
 from torch.nn import functional
 
 from cdengine.errors import ModelError, ModelWeightsError, UnknownModelError
-from cdengine.models.importing import fit, import_weights, read_tensors
+from cdengine.models.import_weights import fit, import_weights, read_tensors
 from cdengine.models.modelfile import load_model
 from cdengine.models.published_names import namings
 from cdengine.models.zoo import build, build_meta

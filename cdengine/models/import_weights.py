@@ -7,7 +7,6 @@ would run code is refused by torch before it runs.
 from __future__ import annotations
 
 import os
-import pickle
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+import torch.serialization
 from torch import Tensor, nn
 
 from cdengine.errors import ModelError, ModelWeightsError, UnknownModelError
@@ -28,6 +28,8 @@ LEAST = 0.95  # of the network's tensors must be in the file
 # What wrappers and toolboxes put before a name, and under which key a checkpoint keeps its weights.
 PREFIXES = ("module.", "model.", "backbone.", "network.", "net.", "netG.", "_orig_mod.")
 KEYS = ("state_dict", "model_state_dict", "model_G_state_dict", "model", "network", "net", "params", "weights")
+# Raised for what is no tensor. By this way, since nothing in this package imports pickle itself.
+UnpicklingError: type[Exception] = torch.serialization.pickle.UnpicklingError  # type: ignore[attr-defined]
 _COUNTER = "num_batches_tracked"  # no weight: nothing reads it, and older files are without it
 
 
@@ -99,7 +101,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the age of the file's format
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         raise ModelError(
             f"{path}: holds Python objects besides tensors, which could run code and are never loaded "
             f"({_first_line(error)}): where you trust it, load it elsewhere and save its state_dict() alone"
