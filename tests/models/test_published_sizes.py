@@ -53,12 +53,12 @@ DING = "Ding 2022, table of complexities"
 CHANGEFORMER = "authors' release, version 6, as counted in the literature with thop"
 
 PUBLISHED = [
-    Published("fc-ef", {}, "1.35", None, 256, "exact", "authors' code, as counted in the literature"),
+    Published("fc-ef", {}, "1.35", None, 256, "exact", "the authors' code, counted in End-to-end-CD, issue 9"),
     Published("fc-siam-conc", {}, "1.55", "5.33", 256, "thop", SNU),
     Published("fc-siam-diff", {"backbone": None}, "1.35", "4.73", 256, "thop", SNU),
     Published("snunet", {"width": 16}, None, "13.78", 256, "thop", SNU),
     Published("snunet", {}, "12.03", "54.83", 256, "thop", SNU),
-    Published("tinycd", {}, "0.28", None, 256, "mmcv", "Codegoni 2022, table 1"),
+    Published("tinycd", {}, "0.28", None, 256, "mmcv", "Codegoni 2022, as Papers with Code lists it"),
     Published("tinycd", {"variant": "v2-s"}, "0.045", "0.23", 256, "mmcv", TINY2),
     Published("tinycd", {"variant": "v2-b"}, "0.116", "0.58", 256, "mmcv", TINY2),
     Published("tinycd", {"variant": "v2-l"}, "0.263", "1.51", 256, "mmcv", TINY2),
