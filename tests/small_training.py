@@ -1,7 +1,6 @@
 """A data set of small pairs made by seeded code, a network of a few hundred weights, and recipes for both."""
 
 import dataclasses
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -133,5 +132,4 @@ if __name__ == "__main__":  # the command line with the small networks known, fo
     from cdengine.cli.main import entry
 
     register()
-    sys.argv[0] = "cdengine"
     entry()

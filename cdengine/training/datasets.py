@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,12 @@ class Survey:
     pairs: str
 
 
+# (root, split, whether labels are classes) → pairs
+Finder = Callable[[str, str, bool], list[PairFiles]]
+
+
 def open_data(config: TrainConfig, kept: Path | None, reporter: Reporter) -> TrainingData:
-    """Finds the pairs of both splits and makes data sets of them.
+    """Finds the labelled pairs of both splits and makes data sets of them.
 
     Args:
         config: of the run.
@@ -86,10 +90,19 @@ def open_data(config: TrainConfig, kept: Path | None, reporter: Reporter) -> Tra
         DatasetError, InputError: the data cannot be used.
         ResumeMismatchError: `kept` is about other pairs.
     """
+
+    def find(root: str, split: str, _classes: bool) -> list[PairFiles]:
+        return find_pairs(root, config.data.layout, split)
+
+    return open_pairs(config, find, kept, reporter)
+
+
+def open_pairs(config: TrainConfig, find: Finder, kept: Path | None, reporter: Reporter) -> TrainingData:
+    """The same with pairs found in another way."""
     data = config.data
-    train, validation = find_splits(data)
     coding = ChangeCoding.parse(data.coding) if data.coding else None
     labels = label_format(data.root, data.layout, classes=data.classes, coding=coding)
+    train, validation = find_splits(data, find, labels.classes is not None)
     bands: dict[str, Any] = {"bands_before": data.bands_before or None, "bands_after": data.bands_after or None}
     pairs = ChangePairs(train, labels=labels, reporter=reporter, **bands)
     survey = read_survey(kept, train) if kept is not None and kept.is_file() else look_at(pairs, data, reporter)
@@ -115,18 +128,18 @@ def open_data(config: TrainConfig, kept: Path | None, reporter: Reporter) -> Tra
     )
 
 
-def find_splits(data: DataConfig) -> tuple[list[PairFiles], list[PairFiles]]:
+def find_splits(data: DataConfig, find: Finder, classes: bool) -> tuple[list[PairFiles], list[PairFiles]]:
     """Training and validation pairs.
 
     Raises:
         DatasetError: a split is empty or unlabelled, the two share pairs, or there are too few to hold any out.
     """
-    train = find_pairs(data.root, data.layout, data.train)
+    train = find(data.root, data.train, classes)
     if data.validation == HOLDOUT:
         if len(train) < 2:
             raise DatasetError(f"{data.root}: {len(train)} pair(s) leave none to hold out; name a validation split")
         return [pair for i, pair in enumerate(train) if i % EVERY], train[::EVERY]
-    validation = find_pairs(data.root, data.layout, data.validation)
+    validation = find(data.root, data.validation, classes)
     both = {pair.before for pair in train} & {pair.before for pair in validation}
     if both:
         raise DatasetError(

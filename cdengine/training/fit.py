@@ -32,6 +32,7 @@ from cdengine.training.progress import Progress
 from cdengine.training.quiet import quiet_lightning
 from cdengine.training.report import write_report
 from cdengine.training.runfolder import RunFolder
+from cdengine.training.single_temporal import SingleTemporalChange, open_singles
 from cdengine.training.supervised import SupervisedChange
 
 SHOWN = ("f1", "iou", "precision", "recall", "ap", "miou", "sek", "fscd", "score")
@@ -101,7 +102,8 @@ class _Run:
         config, reporter = self.config, self.reporter
         # read first, so that a damaged checkpoint is told before any work
         state = read_checkpoint(self.run.checkpoint) if resume and self.run.checkpoint.is_file() else None
-        data = data or open_data(config, self.run.survey, reporter)
+        single = config.procedure == "single-temporal"
+        data = data or (open_singles if single else open_data)(config, self.run.survey, reporter)
         if self.writes and data.survey is not None and not self.run.survey.is_file():
             write_whole(self.run.survey, survey_text(data.survey).encode())
         torch.manual_seed(config.seed)
@@ -111,7 +113,8 @@ class _Run:
         steps_per_epoch = -(-batches.per_epoch // config.trainer.accumulate)
         steps = steps_per_epoch * config.trainer.epochs
         loss = CombinedLoss(config.loss, data.changed_share)
-        module = SupervisedChange(network, data.before, data.after, classes, config, loss, steps)
+        procedure = SingleTemporalChange if single else SupervisedChange
+        module = procedure(network, data.before, data.after, classes, config, loss, steps)
         keeper = Keeper(self.run, self._card(data, classes), batches, reporter, self.writes)
         if state is not None:
             module.restore(state["module"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from contextlib import ExitStack
 from typing import Any
 
@@ -31,10 +33,15 @@ class Progress(pl.Callback):
         self._every = max(LEAST_STEPS, batches.per_epoch // 10)
         self._stage: Stage | None = None
         self._open = ExitStack()
+        self._on_sigterm = signal.getsignal(signal.SIGTERM)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the stage; what counts are batches of the whole run, validation included."""
         assert isinstance(pl_module, SupervisedChange)
+        if threading.current_thread() is threading.main_thread():
+            # Lightning put a handler of its own in front, which ends the run in its own way, and by a broadcast from
+            # within the handler where there are several processes. A cancelled run ends in ours.
+            signal.signal(signal.SIGTERM, self._on_sigterm)
         each = self._batches.per_epoch + self._batches.validation_batches
         total, done = pl_module.config.trainer.epochs * each, pl_module.epoch * each + pl_module.batch
         stage = self._reporter.stage(self._name(pl_module), total, "batches", done)
