@@ -220,7 +220,8 @@ class _Staging:
         if wrapped:
             array = array.view(np.int16)
         elif array.dtype not in DIRECT and array.dtype != np.bool_:
-            array = array.astype(np.float32)
+            with np.errstate(over="ignore"):  # beyond float32 is beyond any statistic: `Normaliser` limits it
+                array = array.astype(np.float32)
         tensor = self._pinned(key, array) if self._cuda else _as_tensor(array)
         tensor = tensor.to(self._device.torch_device, non_blocking=self._cuda)
         return tensor.to(torch.int32).bitwise_and_(0xFFFF) if wrapped else tensor
