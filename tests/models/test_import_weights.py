@@ -8,6 +8,7 @@ import pytest
 import torch
 import torchvision
 from model_files import card_for
+from safetensors.torch import save_file
 from torch.nn import functional
 
 from cdengine.errors import ModelError, ModelWeightsError, UnknownModelError
@@ -232,6 +233,18 @@ def test_own_checkpoints_are_read_as_they_are(tmp_path):
     assert (imported.share, imported.naming) == (1.0, "")
     loaded = load_model(tmp_path / "m.safetensors").module.state_dict()
     assert all(torch.equal(value, loaded[name]) for name, value in module.state_dict().items() if value.ndim)
+
+
+def test_safetensors_without_a_card(tmp_path):
+    images, tensors, wanted = published("fc-siam-conc")
+    save_file(tensors, tmp_path / "net.safetensors")
+    import_weights(tmp_path / "net.safetensors", tmp_path / "m.safetensors", card_for("fc-siam-conc"))
+    module = load_model(tmp_path / "m.safetensors").module
+    with torch.inference_mode():
+        torch.testing.assert_close(module(*images), wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_tensors(tmp_path / "bad.safetensors")
 
 
 def test_too_little_is_refused_and_told(tmp_path):
