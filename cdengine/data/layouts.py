@@ -101,6 +101,7 @@ def splits(root: Path | str, layout: str) -> list[str]:
     root = Path(root)
     if layout == "index":
         return indexfile.splits(root)
+    check_folder(root)
     marker = _marker(layout)
     return list(dict.fromkeys([*(folder.name for folder in _split_folders(root, marker)), *list_names(root)]))
 

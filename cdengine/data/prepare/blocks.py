@@ -80,7 +80,7 @@ def choose_block(windows: Sequence[Window], patch: int, buffer: int, shares: Map
     Args:
         windows: of the scenes that are split.
         patch: side of a patch, pixels.
-        buffer: pixels between patches of different splits.
+        buffer: pixels between patches of different splits, even.
         shares: of the splits.
     """
     wanted = math.ceil(BLOCKS_A_SHARE / min(shares.values()))
@@ -174,9 +174,9 @@ def interior(block: Block, owners: Mapping[tuple[int, int], str], buffer: int) -
     Args:
         block: one of a scene's.
         owners: place → split, of all blocks of the scene.
-        buffer: pixels.
+        buffer: pixels, even.
     """
-    mine, half = owners[block.row, block.col], -(-buffer // 2)
+    mine, half = owners[block.row, block.col], buffer // 2
 
     def strange(rows: Sequence[int], cols: Sequence[int]) -> bool:
         return any(owners.get((block.row + i, block.col + j), mine) != mine for i in rows for j in cols)

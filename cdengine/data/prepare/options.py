@@ -23,7 +23,7 @@ class PrepareOptions:
         patch: side of a patch, pixels.
         shares: of the splits, for scenes without one of their own.
         block: side of a block, pixels; None: as wide as leaves enough of them.
-        buffer: least distance of patches of different splits, pixels; None: a quarter of a patch.
+        buffer: least distance of patches of different splits, pixels, made even; None: a quarter of a patch.
         min_valid: least share of a patch that must be valid and labelled.
         keep_unchanged: share of training patches without any change that is kept; other splits keep all.
         format: of the patches.
@@ -61,8 +61,8 @@ class PrepareOptions:
         """
         if not 16 <= self.patch <= 8192:
             raise UsageError(f"--patch {self.patch}: give 16 to 8192 pixels")
-        if not 0 <= self.gap <= 8192:
-            raise UsageError(f"--buffer {self.gap}: give 0 to 8192 pixels")
+        if self.buffer is not None and not 0 <= self.buffer <= 8192:
+            raise UsageError(f"--buffer {self.buffer}: give 0 to 8192 pixels")
         if self.block is not None and self.block < self.patch + self.gap:
             raise UsageError(
                 f"--block {self.block}: a block must hold a patch and the buffer, {self.patch} + {self.gap} pixels"
@@ -76,5 +76,6 @@ class PrepareOptions:
 
     @property
     def gap(self) -> int:
-        """The buffer in pixels."""
-        return self.patch // 4 if self.buffer is None else self.buffer
+        """The buffer in pixels, even: either side of a border gives half of it."""
+        wanted = self.patch // 4 if self.buffer is None else self.buffer
+        return wanted + wanted % 2

@@ -7,12 +7,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyproj
+import shapely
 
 from cdengine.data.indexfile import read_table
 from cdengine.errors import DatasetError, UsageError
 from cdengine.raster.grid import Grid
+from cdengine.vector.area import positions
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 COLUMNS = {
     "image": "before",  # a table for `single`
@@ -28,6 +34,7 @@ COLUMNS = {
     "aoi": "aoi",
 }
 TABLES = (".csv", ".parquet")
+SHARED = 1e-3  # of the smaller scene: less is a common border
 LABELS = ("change", "before_classes", "after_classes")
 
 
@@ -148,32 +155,39 @@ def check_apart(scenes: Sequence[Scene], grids: Sequence[Grid]) -> None:
     Raises:
         DatasetError: two scenes overlap, and they are not wholly of one split.
     """
-    boxes = [_lonlat(grid) for grid in grids]
     for i, one in enumerate(scenes):
-        for j in range(i):
-            other = scenes[j]
+        for j, other in enumerate(scenes[:i]):
             if one.split is not None and one.split == other.split:
                 continue
-            first, second = boxes[i], boxes[j]
-            if first is None or second is None:
-                same = os.path.realpath(one.before) == os.path.realpath(other.before)
-            else:
-                same = all(
-                    min(first[k + 2], second[k + 2]) - max(first[k], second[k]) > 1e-9 for k in (0, 1)
-                )  # more than a common border
-            if same:
+            if _overlap(grids[j], grids[i], os.path.realpath(one.before) == os.path.realpath(other.before)):
                 raise DatasetError(
                     f"scenes {other.name} and {one.name} show the same ground, which would be in several splits; "
                     "give both one split in the table, or leave one out"
                 )
 
 
-def _lonlat(grid: Grid) -> tuple[float, float, float, float] | None:
-    if grid.crs is None:
-        return None
-    forth = pyproj.Transformer.from_crs(pyproj.CRS.from_wkt(grid.crs.to_wkt()), 4326, always_xy=True)
-    left, bottom, right, top = forth.transform_bounds(*grid.bounds)
-    return left, bottom, right, top
+def _overlap(one: Grid, other: Grid, same_file: bool) -> bool:
+    """Whether two scenes share more than a border; of scenes without a CRS nothing is known but their files."""
+    if one.crs is None or other.crs is None:
+        return same_file
+    first, second = (shapely.Polygon(_border(grid, one)) for grid in (one, other))
+    if not np.isfinite(shapely.bounds(second)).all():
+        return False  # on the other side of the world
+    shared = float(shapely.intersection(shapely.make_valid(first), shapely.make_valid(second)).area)
+    return shared > SHARED * min(first.area, second.area)
+
+
+def _border(grid: Grid, target: Grid) -> Array:
+    """Points along the edges of a grid, (N, 2) x and y in the CRS of another."""
+    side = np.linspace(0, 1, 32, endpoint=False)
+    zero, one = np.zeros_like(side), np.ones_like(side)
+    cols = np.concatenate([side, one, 1 - side, zero]) * grid.width
+    rows = np.concatenate([zero, side, one, 1 - side]) * grid.height
+    x, y = positions(grid.transform, cols, rows)
+    if grid.crs is not None and target.crs is not None and grid.crs != target.crs:
+        source, aim = (pyproj.CRS.from_wkt(crs.to_wkt()) for crs in (grid.crs, target.crs))
+        x, y = pyproj.Transformer.from_crs(source, aim, always_xy=True).transform(x, y)
+    return np.column_stack([x, y])
 
 
 def _resolved(value: str, folder: Path) -> str:
