@@ -60,6 +60,8 @@ class Align(EngineAlgorithm):
             optional=True,
             parent="AFTER",
         ),
+        shared.ASSUME_CRS,
+        shared.ALLOW_COARSE,
         shared.ALLOW_REMOTE,
         shared.COG,
         destinations.RasterOutput("OUTPUT", "Aligned", "The later image on the chosen grid.", "--output"),

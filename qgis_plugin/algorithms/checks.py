@@ -68,18 +68,23 @@ def pair(call: fields.Call, before: str = "BEFORE", after: str = "AFTER") -> str
         return ""
     if _same(first.source()) == _same(second.source()):
         return f"Before and after are the same raster ({first.source()}): choose two dates."
-    if first.crs().isValid() != second.crs().isValid():
+    if first.crs().isValid() != second.crs().isValid() and not _crs_given(call):
         without = "before" if second.crs().isValid() else "after"
         return (
             f"The image {without} has no coordinate reference system and the other one has: "
             "assign it first (Raster > Projections > Assign projection)."
         )
-    if first.crs().isValid() and _apart(first, second, call):
+    if first.crs().isValid() and second.crs().isValid() and _apart(first, second, call):
         return (
             f"The images before ({first.name()}) and after ({second.name()}) share no ground: "
             "check their extents and CRS."
         )
     return ""
+
+
+def _crs_given(call: fields.Call) -> bool:
+    """Whether the user says what CRS an image without one has."""
+    return call.algorithm.parameterDefinition("ASSUME_CRS") is not None and not call.unset("ASSUME_CRS")
 
 
 def bands(call: fields.Call) -> str:

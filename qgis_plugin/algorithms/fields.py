@@ -14,6 +14,7 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingParameterBand,
     QgsProcessingParameterBoolean,
+    QgsProcessingParameterCrs,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
     QgsProcessingParameterFeatureSource,
@@ -270,6 +271,20 @@ class Bands(Field):
 
     def value(self, call: Call) -> Optional[str]:
         return ",".join(str(number) for number in self.numbers(call)) or None
+
+
+@dataclass(frozen=True)
+class Crs(Field):
+    """A coordinate reference system."""
+
+    def make(self) -> QgsProcessingParameterDefinition:
+        return QgsProcessingParameterCrs(self.name, self.label, optional=self.optional)
+
+    def value(self, call: Call) -> Optional[str]:
+        if call.unset(self.name):
+            return None
+        crs = call.algorithm.parameterAsCrs(call.parameters, self.name, call.context)
+        return (crs.authid() or crs.toWkt()) if crs.isValid() else None
 
 
 @dataclass(frozen=True)

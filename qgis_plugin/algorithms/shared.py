@@ -78,6 +78,21 @@ ALLOW_REMOTE = fields.Switch(
     "--allow-remote",
     advanced=True,
 )
+ASSUME_CRS = fields.Crs(
+    "ASSUME_CRS",
+    "CRS of an image without one",
+    "Which coordinate reference system an image has whose file does not tell.",
+    "--assume-crs",
+    advanced=True,
+    optional=True,
+)
+ALLOW_COARSE = fields.Switch(
+    "ALLOW_COARSE",
+    "Allow very different pixel sizes",
+    "Off: images whose pixels differ 100 times or more in size are refused, for that is mostly a mistake.",
+    "--allow-coarse",
+    advanced=True,
+)
 COG = fields.Switch(
     "COG", "Write cloud-optimised GeoTIFFs", "For serving the rasters over the web.", "--cog", advanced=True
 )

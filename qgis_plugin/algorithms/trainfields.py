@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import List, Optional
+from dataclasses import replace
+from typing import List, Optional, Tuple
 
 from . import destinations, fields, learning, shared
 
@@ -26,7 +27,28 @@ def _number(name: str, label: str, text: str, *, least: float = 1, most: Optiona
     return fields.Number(name, label, text, advanced=True, optional=True, least=least, most=most, whole=True)
 
 
-FIELDS = (
+# field → key of the recipe
+SETTINGS = {
+    "DATA": "data.root",
+    "LAYOUT": "data.layout",
+    "NAME": "name",
+    "ARCHITECTURE": "model.architecture",
+    "EPOCHS": "trainer.epochs",
+    "WEIGHTS": "model.weights",
+    "TRAIN_SPLIT": "data.train",
+    "VALIDATION_SPLIT": "data.validation",
+    "CLASSES": "data.classes",
+    "BANDS_BEFORE": "data.bands_before",
+    "BANDS_AFTER": "data.bands_after",
+    "BATCH_SIZE": "data.batch_size",
+    "CROP": "data.augmentation.crop",
+    "LEARNING_RATE": "optimiser.learning_rate",
+    "EARLY_STOPPING": "trainer.early_stopping",
+    "SEED": "seed",
+    "PRECISION": "trainer.precision",
+    "WORKERS": "data.workers",
+}
+_ALL: Tuple[fields.Field, ...] = (
     learning.data_folder(optional=True, more="Needed unless a recipe names it, or a run is resumed."),
     learning.layout(default=None),
     fields.Text("NAME", "Name of the model", "What it is called in Detect changes. Empty: model.", optional=True),
@@ -89,29 +111,11 @@ FIELDS = (
     destinations.FolderOutput("RUN", "Run folder", "A new or empty folder for the model, its figures and the report."),
 )  # fmt: skip
 
-# field → key of the recipe
-SETTINGS = {
-    "DATA": "data.root",
-    "LAYOUT": "data.layout",
-    "NAME": "name",
-    "ARCHITECTURE": "model.architecture",
-    "EPOCHS": "trainer.epochs",
-    "WEIGHTS": "model.weights",
-    "TRAIN_SPLIT": "data.train",
-    "VALIDATION_SPLIT": "data.validation",
-    "CLASSES": "data.classes",
-    "BANDS_BEFORE": "data.bands_before",
-    "BANDS_AFTER": "data.bands_after",
-    "BATCH_SIZE": "data.batch_size",
-    "CROP": "data.augmentation.crop",
-    "LEARNING_RATE": "optimiser.learning_rate",
-    "EARLY_STOPPING": "trainer.early_stopping",
-    "SEED": "seed",
-    "PRECISION": "trainer.precision",
-    "WORKERS": "data.workers",
-}
+# Settings are told by their key, whatever option the field has elsewhere.
+FIELDS = tuple(replace(field, option="") if field.name in SETTINGS else field for field in _ALL)
 # Told by the algorithm itself.
 OWN = ("RUN", "RESUME", "REPLACE", "ADD_TO_MODELS")
+BANDS = ("BANDS_BEFORE", "BANDS_AFTER")
 OF_THE_MACHINE = ("DATA", "WORKERS", "DEVICE")
 
 
@@ -122,7 +126,7 @@ def setting(field: fields.Field, key: str, call: fields.Call) -> Optional[str]:
         return None
     if isinstance(field, fields.Words):
         return f"{key}={json.dumps(field.words(call), ensure_ascii=False)}"
-    if field in learning.BANDS:
+    if field.name in BANDS:
         return f"{key}=[{value}]"
     # JSON is YAML: quoted, a name such as 010 or no stays a name.
     return f"{key}={value if isinstance(field, fields.Number) else json.dumps(value, ensure_ascii=False)}"

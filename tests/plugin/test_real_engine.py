@@ -1,5 +1,6 @@
 """The same through the real engine (CDENGINE_PYTHON); skipped where there is none."""
 
+import json
 import os
 import re
 import subprocess
@@ -35,14 +36,24 @@ def test_same_pixels_as_the_command_line(qgis, real, pair, tmp_path):
     assert result["N_CHANGES"] >= 1 and 0 < result["CHANGED_PERCENT"] < 100 and result["THRESHOLD_USED"] == 0.5
 
 
-@pytest.mark.parametrize("name", ["detect", "align", "vectorize"])
+@pytest.mark.parametrize("name", ["detect", "align", "vectorize", "prepare", "train", "evaluate"])
 def test_every_option_of_the_command_has_a_parameter(qgis, real, name):
     """What the command line can, the dialog can; what the plugin itself always says is left out."""
     text = subprocess.run([real, "-m", "cdengine", name, "--help"], capture_output=True, text=True, check=True).stdout
     known = set(re.findall(r"^ +(--[a-z-]+)", text.split("options:", 1)[1], re.MULTILINE))
     own = {"--overwrite", "--progress", "--cancel-on-stdin-close", "--debug"}
+    if name == "train":
+        own |= {"--set", "--output", "--resume"}
     algorithm = qgis.processingRegistry().createAlgorithmById(f"cdengine:{name}")
     assert known - own == {field.option for field in algorithm.FIELDS if field.option}
+
+
+def test_every_architecture_can_be_chosen(qgis, real):
+    told = json.loads(
+        subprocess.run([real, "-m", "cdengine", "models", "--json"], capture_output=True, check=True).stdout
+    )
+    definition = qgis.processingRegistry().algorithmById("cdengine:train").parameterDefinition("ARCHITECTURE")
+    assert set(told["architectures"]) == set(definition.options())
 
 
 def test_area_of_interest_from_memory(qgis, real, pair):
