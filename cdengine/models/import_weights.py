@@ -186,7 +186,8 @@ def _match(
         kernel = tensor.transpose(0, 1).flip(2, 3) if turned and tensor.ndim == 4 else tensor
         shaped = _shaped(kernel, expected[ours], folding=naming is not None)
         if shaped is None:
-            misfits[ours] = f"{ours} ({theirs} is {list(tensor.shape)} in place of {list(expected[ours].shape)})"
+            there = "" if theirs == ours else f"{theirs}, "
+            misfits[ours] = f"{ours} ({there}{list(tensor.shape)} in place of {list(expected[ours].shape)})"
         else:
             found[ours] = shaped
     missing = tuple(misfits.get(name, name) for name in expected if name not in found)

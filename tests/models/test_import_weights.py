@@ -259,7 +259,10 @@ def test_too_little_is_refused_and_told(tmp_path):
 def test_another_width_is_told_by_its_shapes(tmp_path):
     _, tensors, _ = published("snunet", 8)
     torch.save(tensors, tmp_path / "net.pth")
-    with pytest.raises(ModelWeightsError, match=r"is \[8, 3, 3, 3\] in place of \[16, 3, 3, 3\]"):
+    with pytest.raises(
+        ModelWeightsError,
+        match=r"encoder\.0\.first\.weight \(conv0_0\.conv1\.weight, \[8, 3, 3, 3\] in place of \[16, 3, 3, 3\]",
+    ):
         import_weights(tmp_path / "net.pth", tmp_path / "m.safetensors", card_for("snunet", arguments={"width": 16}))
 
 
