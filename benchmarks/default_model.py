@@ -24,21 +24,12 @@ from cdengine.data.layouts import PairFiles, find_pairs
 from cdengine.events import Reporter
 from cdengine.inference.evaluatemodel import ModelRun
 from cdengine.inference.evaluateoptions import EvaluateOptions
-from cdengine.synthesis.composites.appearance import colour, compressed, noisy, resampled
+from cdengine.synthesis.composites.appearance import jittered
 
 SOURCES = ("levir256", "levir512", "levir1024", "beijing500", "dsifn256")
 POOLED = SOURCES[:4]
 WINDOW = 256
 JITTERED = 24  # free images that are held against their own copies
-RIM = 12
-
-
-def jittered(pixels, rng):
-    """A copy as another sensor would give it, on another day of the same season; nothing has changed."""
-    side = pixels.shape[0]
-    padded = np.pad(pixels, ((RIM, RIM), (RIM, RIM), (0, 0)), mode="reflect")
-    toned = np.clip(colour(padded.astype(np.float32), rng, 0.8) + 0.5, 0, 255).astype(np.uint8)
-    return compressed(noisy(np.asarray(resampled(Image.fromarray(toned), rng, side)), rng), rng)
 
 
 def copies(images, folder):

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.default_model import jittered
 from cdengine.assess.curves import Curves
 from cdengine.models.card import DateInput, ModelCard
 from cdengine.models.modelfile import save_model
+from cdengine.synthesis.composites.appearance import jittered
 from cdengine.synthesis.composites.sources import read_library
 from tools.make_default_pairs import composer_of
 from tools.train_default import ARCHITECTURE, ARGUMENTS, FOLDER, MEAN, OUTLINES, SEED, STD, Run, normalised
@@ -44,7 +44,8 @@ def probability(network: torch.nn.Module, before: np.ndarray, after: np.ndarray)
 
 def calibrated(network: torch.nn.Module, data: Path, count: int) -> tuple[float, dict[str, float]]:
     """The threshold, and what validation gave."""
-    composer, curves, kinds = composer_of(data, held_out=True), Curves(), {}
+    composer, curves = composer_of(data, held_out=True), Curves()
+    kinds: dict[str, Curves] = {}
     for number in range(count):
         pair = composer.compose(number)
         found = probability(network, pair.before, pair.after)
@@ -112,7 +113,7 @@ def main() -> None:
     args = parser.parse_args()
     run = Run(FOLDER)
     run.load(args.checkpoint)
-    network = run.average.network.network.eval()
+    network = run.averaged()
     threshold, figures = calibrated(network, args.data, args.validation)
     told = json.loads(args.metrics.read_text()) if args.metrics else {}
     save_model(args.output, network, card_of(threshold, run.seen, {**figures, **told}), half=True)

@@ -118,14 +118,20 @@ class Run:
     def __init__(self, folder: Path) -> None:
         torch.manual_seed(SEED)
         self.folder = folder
-        self.learner = Learner().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.learner = Learner().to(memory_format=torch.channels_last)
         self.average = AveragedNetwork(self.learner, AVERAGE)
-        groups = [[], []]  # norms and biases are not decayed
+        groups: list[list[nn.Parameter]] = [[], []]  # norms and biases are not decayed
         for value in self.learner.parameters():
             groups[value.ndim < 2].append(value)
         settings = [{"params": groups[0], "weight_decay": DECAY}, {"params": groups[1], "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(settings, RATE)
         self.seen = 0
+
+    def averaged(self) -> nn.Module:
+        """The network with averaged weights, ready to predict."""
+        learner = self.average.network
+        assert isinstance(learner, Learner)
+        return learner.network.eval()
 
     def load(self, path: Path) -> None:
         """Goes on from a checkpoint."""
@@ -161,7 +167,7 @@ class Run:
         )
         loss = parts[0] + DICE * parts[1] + BUILDINGS * parts[2]
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.learner.parameters(), CLIP)
         self.optimiser.step()
         self.average.update(self.learner)
@@ -196,7 +202,8 @@ def main() -> None:
             cooling = args.cool and run.seen >= args.until - args.cool
             if cooling and run.seen < args.until - args.cool + BATCH:
                 run.save("warm.ckpt")
-            parts = run.step(*batch, rate(run.seen, args.until, args.cool))
+            before, after, labels = batch
+            parts = run.step(before, after, labels, rate(run.seen, args.until, args.cool))
             sums, count = [a + b for a, b in zip(sums, parts, strict=True)], count + 1
             if count == 50:
                 row = [run.seen, *(round(total / count, 4) for total in sums), round(time.monotonic() - began)]

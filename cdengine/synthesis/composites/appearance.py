@@ -12,6 +12,7 @@ from cdengine.synthesis.composites.shapes import smooth_noise
 
 Array = np.ndarray[Any, np.dtype[Any]]
 F = np.float32
+RIM = 12  # pixels around a picture that misregistration may bring into it
 # Red, green, blue of plants in proportion to their brightness: dry, lush, bare, deep green, straw, bluish.
 PLANT_TINTS = (
     (1.15, 1.0, 0.7),
@@ -166,3 +167,16 @@ def appear(picture: Array, rng: np.random.Generator, out: int, strength: float) 
     if rng.random() < 0.6:
         pixels = noisy(pixels, rng)
     return compressed(pixels, rng) if rng.random() < 0.5 else pixels
+
+
+def jittered(picture: Array, rng: np.random.Generator) -> Array:
+    """A copy as another sensor would give it, on another day of the same season; nothing has changed.
+
+    Args:
+        picture: (S, S, 3) uint8.
+        rng: what is drawn from.
+    """
+    side = picture.shape[0]
+    padded = np.pad(picture, ((RIM, RIM), (RIM, RIM), (0, 0)), mode="reflect").astype(F)
+    toned = np.clip(colour(padded, rng, 0.8) + F(0.5), 0, 255).astype(np.uint8)
+    return compressed(noisy(np.asarray(resampled(Image.fromarray(toned), rng, side)), rng), rng)

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.ndimage
 
 from cdengine.synthesis.composites import paint
-from cdengine.synthesis.composites.appearance import appear
+from cdengine.synthesis.composites.appearance import RIM, appear
 from cdengine.synthesis.composites.cutouts import Cutout, cut_out
 from cdengine.synthesis.composites.estates import Estate, sample_estate
 from cdengine.synthesis.composites.light import Light
@@ -26,7 +26,6 @@ from cdengine.synthesis.composites.sources import GREEN_KINDS, LAWN_KINDS, UNKNO
 Array = np.ndarray[Any, np.dtype[Any]]
 F = np.float32
 SIDE = 256
-RIM = 12
 CANVAS = SIDE + 2 * RIM
 # Shares of the kinds of pairs.
 KINDS = {"estate": 0.36, "scene": 0.16, "swap": 0.18, "removed": 0.14, "unchanged": 0.16}
