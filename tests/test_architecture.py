@@ -21,16 +21,16 @@ LEVEL = {
     "events": 1,
     "raster": 2,
     "vector": 3,
-    "models": 4,
+    "models": 4,  # data knows their cards, so that statistics can be written for them
     "methods": 4,
-    "data": 4,
+    "data": 5,
     "assess": 4,
-    "inference": 5,
-    "training": 6,
-    "synthesis": 7,
-    "cli": 8,
-    "": 9,  # cdengine/__init__.py: the public face
-    "__main__": 9,
+    "inference": 6,
+    "training": 7,
+    "synthesis": 8,
+    "cli": 9,
+    "": 10,  # cdengine/__init__.py: the public face
+    "__main__": 10,
 }
 # The protocol that every detector follows is a type; methods may name it though inference stands above them.
 TYPES_FROM_ABOVE = {"cdengine.inference.detector"}

@@ -18,14 +18,16 @@ from cdengine.methods.table import METHODS
 from cdengine.models.container import read_card
 from cdengine.models.onnxfile import SUFFIX as EXPORTED
 from cdengine.models.shipped import SHIPPED, shipped_path
+from cdengine.raster.pair import SourceInfo
 
 if TYPE_CHECKING:
     from cdengine.inference.network import NetworkDetector
     from cdengine.inference.onnx import OnnxDetector
 
 MODEL_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".pkl", ".onnx", ".bin")
-DEFAULT_RGB = "cva"  # until a trained RGB model ships
+DEFAULT_RGB = "rgb-vhr-v1" if "rgb-vhr-v1" in SHIPPED else "cva"
 DEFAULT_OTHER = "irmad"
+RGB = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,34 @@ class Choice:
         return " + ".join(Path(name).name if Path(name) in self.files else name for name in self.names)
 
 
+def wants_default(options: DetectOptions) -> bool:
+    """Whether model and bands are both left to cdengine."""
+    named = options.model != "default" or options.ensemble
+    return not named and options.bands_before is None and options.bands_after is None
+
+
+def default_bands(before: SourceInfo, after: SourceInfo) -> dict[str, list[str]]:
+    """Which bands of a pair the default RGB model is shown.
+
+    Args:
+        before: what BEFORE delivers with all its bands.
+        after: likewise.
+
+    Returns:
+        Keywords of `Pair.open` that select bands described as red, green and blue; none where a date has neither those
+        nor exactly three bands, and for a date whose bands stay as they are.
+    """
+    chosen = {}
+    for key, date in (("bands_before", before), ("bands_after", after)):
+        names = tuple(name.casefold() for name in date.names)
+        if all(names.count(name) == 1 for name in RGB):
+            if names != RGB:
+                chosen[key] = list(RGB)
+        elif date.count != len(RGB):
+            return {}
+    return chosen
+
+
 def resolve(options: DetectOptions, bands: int, reporter: Reporter) -> Choice:
     """Checks that every name means something.
 
@@ -64,7 +94,7 @@ def resolve(options: DetectOptions, bands: int, reporter: Reporter) -> Choice:
     for name in asked:
         if name == "default":
             name = DEFAULT_RGB if rgb else DEFAULT_OTHER
-            why = "RGB imagery, and no trained RGB model ships yet" if rgb else "not three-band RGB imagery"
+            why = "RGB imagery" if rgb else "not three-band RGB imagery"
             if not rgb and bands == 1:
                 why += "; for radar, log-ratio serves better"
             reporter.info(f"model: {name} ({why})")

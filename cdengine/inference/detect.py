@@ -13,7 +13,7 @@ from cdengine.errors import CDEngineError, ModelTaskError, NothingToEstimateErro
 from cdengine.events import Reporter
 from cdengine.inference import job as plan
 from cdengine.inference.assemble import Assembly, Totals
-from cdengine.inference.choose import Choice, build, resolve
+from cdengine.inference.choose import Choice, build, default_bands, resolve, wants_default
 from cdengine.inference.detector import Detector, channels
 from cdengine.inference.earlier import finished, read_result
 from cdengine.inference.journal import Journal, journal_folder
@@ -73,19 +73,7 @@ def run_detect(before: str, after: str, output: str, options: DetectOptions, rep
     began = time.monotonic()
     targets = plan.targets(output, options)
     with gdal_env(), ExitStack() as stack:
-        pair = stack.enter_context(
-            Pair.open(
-                before,
-                after,
-                bands_before=options.bands_before,
-                bands_after=options.bands_after,
-                align=options.align,
-                grid=options.grid,
-                allow_remote=options.allow_remote,
-                fill_damaged=options.on_corrupt == "nodata",
-                reporter=reporter,
-            )
-        )
+        pair = stack.enter_context(_open(before, after, options, reporter))
         if options.polygons is None and (options.min_area or options.simplify or options.fill_holes):
             reporter.warning(
                 "--min-area, --simplify and --fill-holes concern polygons only, and none were asked for: "
@@ -115,6 +103,27 @@ def run_detect(before: str, after: str, output: str, options: DetectOptions, rep
             raise
         journal.remove()
         return result
+
+
+def _open(before: str, after: str, options: DetectOptions, reporter: Reporter) -> Pair:
+    """The pair with the bands asked for; red, green and blue alone where the default RGB model is to see them."""
+    arguments: dict[str, Any] = {
+        "bands_before": options.bands_before,
+        "bands_after": options.bands_after,
+        "align": options.align,
+        "grid": options.grid,
+        "assume_crs": options.assume_crs,
+        "allow_coarse": options.allow_coarse,
+        "allow_remote": options.allow_remote,
+        "fill_damaged": options.on_corrupt == "nodata",
+        "reporter": reporter,
+    }
+    if wants_default(options):
+        # Looked at in silence first: what there is to tell is told once, when the pair is opened for good.
+        silent = Reporter(cancellation=reporter.cancellation)
+        with Pair.open(before, after, **{**arguments, "reporter": silent}) as seen:
+            arguments |= default_bands(seen.before, seen.after)
+    return Pair.open(before, after, **arguments)
 
 
 @dataclass

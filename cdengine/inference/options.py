@@ -45,6 +45,8 @@ class DetectOptions:
         bands_after: bands of AFTER.
         align: auto warps while reading; strict refuses different grids; register also removes a residual shift.
         grid: whose grid the outputs have.
+        assume_crs: CRS of a date whose file holds none, such as EPSG:32632.
+        allow_coarse: pixel sizes may differ 100 times or more.
         on_corrupt: what to do with a block that cannot be decoded: stop, or fill it with nodata and go on.
         tile: pixels of a tile's side, a multiple of 32 (default: the model's own).
         overlap: pixels that neighbouring tiles share (default: what the model needs).
@@ -78,6 +80,8 @@ class DetectOptions:
     bands_after: str | None = None
     align: Align = "auto"
     grid: ReferenceGrid = "before"
+    assume_crs: str | None = None
+    allow_coarse: bool = False
     on_corrupt: str = "error"
     tile: int | None = None
     overlap: int | None = None
