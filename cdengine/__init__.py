@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cdengine.inference.evaluate import evaluate
     from cdengine.inference.result import DetectionResult
     from cdengine.models.modelfile import load_model
+    from cdengine.training.fit import TrainResult, train
 
 __all__ = ["CDEngineError", "DetectionResult", "__version__", "detect", "evaluate", "load_model"]
 
@@ -29,6 +30,8 @@ _HOMES = {
     "evaluate": "cdengine.inference.evaluate",
     "DetectionResult": "cdengine.inference.result",
     "load_model": "cdengine.models.modelfile",
+    "train": "cdengine.training.fit",
+    "TrainResult": "cdengine.training.fit",
 }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from cdengine.models.card import ModelCard
 from cdengine.models.modelfile import load_model
 from cdengine.models.pretrained import fetch_backbone, load_backbone
 from cdengine.models.zoo import ARCHITECTURES, build
-from cdengine.training.checkpoint import read_checkpoint, write_whole
+from cdengine.training.checkpoint import read_checkpoint
 from cdengine.training.config import TrainConfig, check, completed, load_config
 from cdengine.training.datasets import TrainingData, open_data, survey_text
 from cdengine.training.keeper import Keeper
@@ -35,7 +36,8 @@ from cdengine.training.runfolder import RunFolder
 from cdengine.training.single_temporal import SingleTemporalChange, open_singles
 from cdengine.training.supervised import SupervisedChange
 
-SHOWN = ("f1", "iou", "precision", "recall", "ap", "miou", "sek", "fscd", "score")
+SEMANTIC = ("miou", "sek", "fscd", "score")
+SHOWN = ("f1", "iou", "precision", "recall", "ap", *SEMANTIC)
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,9 @@ def train(
     run, writes = RunFolder(str(config.output)), _rank() == 0
     device = choose_device(config.trainer.device)
     if writes:
-        run.open() if resume else run.create(config, overwrite)
+        run.open() if resume else run.claim(overwrite)
     try:
-        with quiet_lightning(), torch.random.fork_rng(_cuda_devices(device)):
+        with quiet_lightning(), _torch_as_it_was(device):
             return _Run(config, run, device, reporter, writes).go(data, resume)
     finally:
         if writes:
@@ -103,11 +105,12 @@ class _Run:
         # read first, so that a damaged checkpoint is told before any work
         state = read_checkpoint(self.run.checkpoint) if resume and self.run.checkpoint.is_file() else None
         single = config.procedure == "single-temporal"
-        data = data or (open_singles if single else open_data)(config, self.run.survey, reporter)
-        if self.writes and data.survey is not None and not self.run.survey.is_file():
-            write_whole(self.run.survey, survey_text(data.survey).encode())
+        kept = self.run.survey if resume else None
+        data = data or (open_singles if single else open_data)(config, kept, reporter)
         torch.manual_seed(config.seed)
         network, data, classes = self._network(data)
+        if self.writes and not resume:
+            self.run.begin(config, survey_text(data.survey) if data.survey is not None else None)
         world = config.trainer.devices * _nodes()
         batches = Batches(data, config, world, _rank(), self.device.kind == "cuda")
         steps_per_epoch = -(-batches.per_epoch // config.trainer.accumulate)
@@ -135,6 +138,10 @@ class _Run:
         if not classes and _needs_classes(model.architecture):
             raise ConfigError(f"model.architecture: {model.architecture} tells classes, but the data have none: "
                               "name them in data.classes, or take another architecture")  # fmt: skip
+        if self.config.trainer.monitor in SEMANTIC and not classes:
+            raise ConfigError(
+                f"trainer.monitor: {self.config.trainer.monitor} is of networks that tell classes: take f1"
+            )
         counts: dict[str, Any] = {"bands_before": data.before.count, "bands_after": data.after.count}
         arguments = {**model.arguments, **counts, **({"classes": len(classes)} if classes else {})}
         network = build(model.architecture, arguments)
@@ -271,8 +278,17 @@ def _nodes() -> int:
     return int(os.environ.get("GROUP_WORLD_SIZE", "1"))
 
 
-def _cuda_devices(device: Device) -> list[int]:
-    return [device.torch_device.index or 0] if device.kind == "cuda" else []
+@contextmanager
+def _torch_as_it_was(device: Device) -> Iterator[None]:
+    """Leaves torch's random numbers and switches as they were: the caller may have plans of his own."""
+    strict, fastest = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    devices = [device.torch_device.index or 0] if device.kind == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(strict)
+        torch.backends.cudnn.benchmark = fastest
 
 
 def _end_children(trainer: pl.Trainer) -> None:

@@ -23,6 +23,7 @@ from cdengine.training.runfolder import Row, RunFolder
 from cdengine.training.scores import Validation
 from cdengine.training.supervised import SupervisedChange
 
+TOLD = ("train_loss", "loss", "precision", "recall", "f1", "iou", "ap", "miou", "sek", "fscd", "score", "threshold")
 SAVE_S = 300.0  # at most so much work is done again after a kill within a long epoch
 
 
@@ -170,9 +171,8 @@ class Keeper(pl.Callback):
         row |= {**validation.figures, "threshold": validation.threshold}
         self.rows.append(row)
         for name, value in row.items():
-            if name in ("epoch", "step"):
-                continue
-            self._reporter.metric(name, value, epoch=number)
+            if name in TOLD:
+                self._reporter.metric(name, value, epoch=number)
             if self._events is not None:
                 self._events.add_scalar(name, value, module.step)
         if self._events is not None:

@@ -12,10 +12,9 @@ import lightning.pytorch as pl
 from cdengine.errors import Cancelled
 from cdengine.events import Reporter, Stage
 from cdengine.training.loaders import Batches
-from cdengine.training.optimisers import learning_rate
 from cdengine.training.supervised import SupervisedChange
 
-LEAST_STEPS = 10  # between two figures
+LEAST_STEPS = 10  # between two figures, of which an epoch has about four
 
 
 class Progress(pl.Callback):
@@ -30,7 +29,7 @@ class Progress(pl.Callback):
             resume: the option that goes on after a stop, for the message.
         """
         self._batches, self._reporter, self._resume = batches, reporter, resume
-        self._every = max(LEAST_STEPS, batches.per_epoch // 10)
+        self._every = max(LEAST_STEPS, batches.per_epoch // 4)
         self._stage: Stage | None = None
         self._open = ExitStack()
         self._on_sigterm = signal.getsignal(signal.SIGTERM)
@@ -64,9 +63,7 @@ class Progress(pl.Callback):
         assert isinstance(pl_module, SupervisedChange)
         self._advance()
         if pl_module.batch % self._every == 0:
-            rate = learning_rate(pl_module.config.optimiser, max(0, pl_module.step - 1), pl_module.steps)
             self._reporter.metric("train_loss", float(outputs["loss"]), step=pl_module.step)
-            self._reporter.metric("learning_rate", rate, step=pl_module.step)
 
     def on_validation_batch_end(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
         """One validation pair further."""

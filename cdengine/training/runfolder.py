@@ -41,8 +41,8 @@ class RunFolder:
         self.report = self.path / "report.html"
         self._lock = OutputLock(self.path.absolute())
 
-    def create(self, config: TrainConfig, overwrite: bool) -> None:
-        """Makes the folder, empties an earlier run's, and writes the configuration.
+    def claim(self, overwrite: bool) -> None:
+        """Sees that a new run may go there; nothing of an earlier one is touched yet.
 
         Raises:
             OutputExistsError: it has something in it and `overwrite` is not given, or what is in it is no run.
@@ -60,9 +60,14 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputFolderError(f"{self.path}: the run folder cannot be made ({error.strerror})") from error
-        self.lock()
+        self._lock.acquire()
+
+    def begin(self, config: TrainConfig, survey: str | None) -> None:
+        """Empties an earlier run's folder and writes the configuration: from here on it can be resumed."""
         self._clear()
         self.samples.mkdir(exist_ok=True)
+        if survey is not None:
+            write_whole(self.survey, survey.encode())
         heading = f"complete configuration of a run of cdengine {__version__}"
         write_whole(self.config, dump_config(config, heading).encode())
 
@@ -75,15 +80,13 @@ class RunFolder:
         """
         if not self.config.is_file():
             raise ConfigError(f"--resume {self.path}: no config.yaml there, so it is not the folder of a run")
-        self.lock()
+        self._lock.acquire()
         self.samples.mkdir(exist_ok=True)
 
-    def lock(self) -> None:
-        """Keeps other runs out until `close`."""
-        self._lock.acquire()
-
     def close(self) -> None:
-        """Lets other runs in."""
+        """Lets other runs in; a folder that got nothing goes."""
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
         self._lock.release()
 
     def _clear(self) -> None:

@@ -43,7 +43,7 @@ class Scores:
         self.change = torch.zeros(2 * BINS, dtype=torch.int64, device=device)
         size = LEVELS * (classes + 1) * classes
         self.classes = torch.zeros(size, dtype=torch.int64, device=device) if classes else None
-        self.loss = torch.zeros(2, dtype=torch.float64, device=device)
+        self.loss = torch.zeros(2, dtype=exact_type(device), device=device)
 
     def add(self, output: Tensor | Logits, batch: dict[str, Tensor], loss: Tensor) -> None:
         """Takes one batch; `output` in float32 at the labels' size."""
@@ -52,7 +52,7 @@ class Scores:
         probability = torch.sigmoid(logits[:, 0].float())
         bins = (probability[scored] * BINS).long().clamp_(0, BINS - 1)
         self.change += torch.bincount(bins + BINS * (batch["change"][scored] == 1), minlength=2 * BINS)
-        self.loss += torch.stack([loss.double(), torch.ones_like(loss, dtype=torch.float64)])
+        self.loss += torch.stack([loss, torch.ones_like(loss)]).to(self.loss.dtype)
         if isinstance(output, Logits) and self.classes is not None:
             for logits, labels in ((output.before, batch["before_classes"]), (output.after, batch["after_classes"])):
                 self._add_date(logits, labels, batch["change"], probability, scored)
@@ -93,3 +93,8 @@ class Scores:
         unchanged = counts[:first].sum((0, 2))[:, None]
         matrix: semantic.Array = torch.cat([unchanged, counts[first:].sum(0)], 1).cpu().numpy()
         return matrix
+
+
+def exact_type(device: torch.device) -> torch.dtype:
+    """What sums are kept in: double precision, which Apple's GPUs are without."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -19,7 +19,7 @@ from cdengine.training.config import TrainConfig
 from cdengine.training.losses.combined import CombinedLoss
 from cdengine.training.losses.sums import alone
 from cdengine.training.optimisers import build_optimiser, learning_rate, set_learning_rate
-from cdengine.training.scores import Scores, Validation
+from cdengine.training.scores import Scores, Validation, exact_type
 
 LARGEST_SIDE = 1024  # of what passes through the network at once in validation
 ASK_EVERY = 10  # steps between looks at the loss on an accelerator, each of which waits for it
@@ -89,7 +89,7 @@ class SupervisedChange(pl.LightningModule):
         unsound = ~torch.isfinite(detached)
         self._unsound = unsound if self._unsound is None else self._unsound | unsound
         for name, value in {"loss": detached, **terms}.items():
-            self._sums[name] = self._sums[name] + value.double() if name in self._sums else value.double()
+            self._sums[name] = self._sums.get(name, 0) + value.to(exact_type(self.device))
         self.batch += 1
         return loss
 

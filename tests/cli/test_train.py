@@ -12,6 +12,7 @@ import pytest
 import small_training as small
 
 from cdengine.cli.main import main
+from cdengine.models import zoo
 
 MAIN = Path(small.__file__)  # the command line with the small networks known
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(MAIN.parents[1])}
@@ -29,7 +30,7 @@ def start(*argv, **options):
 
 def run(*argv, **options):
     with start(*argv, **options) as process:
-        out, err = process.communicate(timeout=200)
+        out, err = process.communicate(timeout=280)
     return process.returncode, [json.loads(line) for line in out.splitlines()], err
 
 
@@ -45,6 +46,18 @@ def table(folder):
     lines = (folder / "metrics.csv").read_text().splitlines()
     at = lines[0].split(",").index("seconds")
     return [[value for i, value in enumerate(line.split(",")) if i != at] for line in lines]
+
+
+LONG = {"trainer": {"epochs": 8}, "data": {"workers": 1}}
+
+
+@pytest.fixture(scope="module")
+def reference(pairs, tmp_path_factory):
+    """The run that nobody stopped."""
+    folder = tmp_path_factory.mktemp("reference")
+    recipe = small.write_recipe(folder / "r.yaml", small.recipe(pairs, folder / "run", **LONG))
+    assert run("--config", recipe)[0] == 0
+    return folder / "run"
 
 
 @pytest.mark.parametrize(
@@ -94,24 +107,25 @@ def test_a_run_from_recipe_to_result(pairs, tmp_path):
     assert {event["name"] for event in events if event["event"] == "metric"} >= {"train_loss", "f1", "ap"}
     assert sorted(os.listdir(tmp_path)) == ["r.yaml", "run"]
 
-    code, events, _ = run("--config", recipe, "--output", tmp_path / "run")
-    assert (code, events[-1]["code"]) == (2, "exists")
-    code, events, _ = run("--config", recipe, "--resume", tmp_path / "run")
-    assert (code, events[-1]["code"]) == (2, "resume-mismatch") and "trainer.epochs" in events[-1]["message"]
-    code, events, _ = run("--resume", tmp_path / "run")
-    assert code == 0 and events[-1]["stats"] == result["stats"]
 
+def test_runs_that_are_there_already(pairs, tmp_path, reference, capsys, monkeypatch):
+    monkeypatch.setitem(zoo.ARCHITECTURES, small.TINY, small.TinyNet)
+    recipe = str(small.write_recipe(tmp_path / "r.yaml", small.recipe(pairs, reference, **LONG)))
 
-LONG = {"trainer": {"epochs": 8}, "data": {"workers": 1}}
+    def says(*argv):
+        code = main(["train", *argv])
+        out, err = capsys.readouterr()
+        return code, out or err
 
-
-@pytest.fixture(scope="module")
-def reference(pairs, tmp_path_factory):
-    """The run that nobody stopped."""
-    folder = tmp_path_factory.mktemp("reference")
-    recipe = small.write_recipe(folder / "r.yaml", small.recipe(pairs, folder / "run", **LONG))
-    assert run("--config", recipe)[0] == 0
-    return folder / "run"
+    code, text = says("--config", recipe)
+    assert code == 2 and "give --overwrite" in text and "--resume" in text
+    code, text = says("--config", recipe, "--set", "trainer.epochs=9", "--resume", str(reference))
+    assert code == 2 and "that run has another trainer.epochs" in text
+    code, text = says("--resume", str(reference), "--output", str(tmp_path / "x"))
+    assert code == 2 and "leave --output" in text
+    for argv in (["--resume", str(reference)], ["--config", recipe, "--resume", str(reference)]):
+        code, text = says(*argv)
+        assert code == 0 and text.startswith("best epoch")
 
 
 @pytest.mark.parametrize(

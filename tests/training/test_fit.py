@@ -16,6 +16,7 @@ from PIL import Image
 
 from cdengine.errors import (
     Cancelled,
+    CDEngineError,
     ConfigError,
     CorruptError,
     DatasetError,
@@ -290,6 +291,27 @@ def test_sizes_that_differ_and_unreadable_files_in_validation(tmp_path):
     with pytest.raises(Exception, match=r"1\.png") as caught:
         train(small.config(root, tmp_path / "run", data={"workers": 1}), overwrite=True)
     assert caught.value.exit_code == 3
+
+
+def test_a_run_that_cannot_begin_leaves_the_old_one(finished, tmp_path):
+    config, result, _ = finished
+    before = {path: path.read_bytes() for path in result.run.rglob("*") if path.is_file()}
+    for changes in ({"data": {"root": str(tmp_path / "gone")}}, {"model": {"arguments": {"widht": 8}}}):
+        with pytest.raises(CDEngineError):
+            train(small.replaced(config, **changes), overwrite=True)
+    assert {path: path.read_bytes() for path in result.run.rglob("*") if path.is_file()} == before
+    with pytest.raises(CDEngineError):
+        train(
+            small.replaced(
+                dataclasses.replace(config, output=str(tmp_path / "new")), data={"root": str(tmp_path / "x")}
+            )
+        )
+    assert os.listdir(tmp_path) == []
+
+
+def test_figures_of_classes_need_classes(pairs, tmp_path):
+    with pytest.raises(ConfigError, match=r"trainer\.monitor"):
+        train(small.config(pairs, tmp_path / "run", trainer={"monitor": "sek"}))
 
 
 def test_empty_split(tmp_path):
