@@ -14,7 +14,7 @@ from cdengine.errors import UsageError
 from cdengine.events import Reporter
 from cdengine.inference.options import CHOICES, DetectOptions
 
-METAVARS = {"model": "M", "bands_before": "BANDS", "bands_after": "BANDS", "device": "NAME"}
+METAVARS = {"model": "M", "bands_before": "BANDS", "bands_after": "BANDS", "device": "NAME", "assume_crs": "CRS"}
 METAVARS |= {"tile": "N", "overlap": "N", "workers": "N"}
 NUMBERS: dict[str, Callable[[str], Any]] = {
     "tile": int,

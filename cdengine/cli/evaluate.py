@@ -19,7 +19,7 @@ LISTS = ("model", "classes")
 NUMBERS = ("tile", "overlap", "workers")
 AUTOMATIC: dict[str, Callable[[str], Any]] = {"batch_size": int, "threshold": float}
 METAVARS = {"data": "DIR", "layout": "L", "split": "S", "model": "M", "classes": "NAME", "predictions": "DIR"}
-METAVARS |= {"save_predictions": "DIR", "threshold": "T", "batch_size": "N", "device": "NAME", "coding": "CODING"}
+METAVARS |= {"save_predictions": "DIR", "threshold": "T", "batch_size": "N", "device": "NAME", "label_coding": "CODING"}
 METAVARS |= {"threshold_from": "SPLIT", "bands_before": "BANDS", "bands_after": "BANDS"}
 METAVARS |= dict.fromkeys(NUMBERS, "N")
 

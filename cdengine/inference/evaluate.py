@@ -120,7 +120,7 @@ class _Job:
         self.options, self.reporter = options, reporter
         self.pairs, self.search = pairs, [pair for pair in search if pair.labelled]
         self.labelled = [pair for pair in pairs if pair.labelled]
-        form = label_format(options.data, options.layout, classes=options.classes, coding=options.label_coding())
+        form = label_format(options.data, options.layout, classes=options.classes, coding=options.change_coding())
         self.labels = Labels([*pairs, *search], form, reporter)
         self.gallery = Gallery()
         self.wanted = pairs if options.save_predictions is not None else self.labelled

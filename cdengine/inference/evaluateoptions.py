@@ -32,7 +32,7 @@ class EvaluateOptions:
         threshold: change is probability >= threshold; auto: the model card's, or found by the method.
         threshold_from: split on which the threshold with the best F1 is found; not the one that is scored.
         classes: names of the land-cover classes in the order of their ids (default: the layout's, or the model's).
-        coding: of change labels: 0/1, 0/255, soft, or unchanged=1,changed=2,ignored=0 (default: found out).
+        label_coding: of change labels: 0/1, 0/255, soft, or unchanged=1,changed=2,ignored=0 (default: found out).
         output: figures as .json.
         csv: figures of every image as .csv.
         report: HTML page with pictures of hits, misses and false alarms.
@@ -58,7 +58,7 @@ class EvaluateOptions:
     threshold: float | Literal["auto"] = "auto"
     threshold_from: str | None = None
     classes: tuple[str, ...] = ()
-    coding: str | None = None
+    label_coding: str | None = None
     output: str | None = None
     csv: str | None = None
     report: str | None = None
@@ -77,7 +77,7 @@ class EvaluateOptions:
     def __post_init__(self) -> None:
         """Checks every value on its own, and which go together."""
         self.detect_options("cva")  # those it shares with detect, by the same rules
-        self.label_coding()
+        self.change_coding()
         if self.protocol not in PROTOCOLS:
             raise UsageError(f"--protocol {self.protocol!r}: one of {', '.join(PROTOCOLS)}")
         if bool(self.model) == (self.predictions is not None):
@@ -117,9 +117,9 @@ class EvaluateOptions:
         shared: dict[str, Any] = {name: getattr(self, name) for name in SHARED}
         return DetectOptions(model=model, threshold=self.threshold, **shared)
 
-    def label_coding(self) -> ChangeCoding | None:
+    def change_coding(self) -> ChangeCoding | None:
         """What the values of change labels mean, where that was said."""
-        return None if self.coding is None else ChangeCoding.parse(self.coding)
+        return None if self.label_coding is None else ChangeCoding.parse(self.label_coding)
 
     def targets(self) -> dict[str, Path]:
         """Output name → path."""

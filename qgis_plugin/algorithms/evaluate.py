@@ -80,7 +80,7 @@ class Evaluate(EngineAlgorithm):
             "CODING",
             "Values of the labels",
             "0/1, 0/255, soft, or such as unchanged=1,changed=2,ignored=0. Empty: found out.",
-            "--coding",
+            "--label-coding",
             advanced=True,
             optional=True,
         ),
