@@ -346,7 +346,7 @@ def test_outputs_never_replace_what_is_there(tmp_path):
         ({"model": "cva", "protocol": "tiles256", "tile": 512}, "leave out --tile"),
         ({"model": "cva", "threshold": 0.5, "threshold_from": "val"}, "leave out --threshold"),
         ({"model": "cva", "output": "m.txt"}, "--output m.txt: must end in .json"),
-        ({"model": "cva", "coding": "1=2"}, "label coding"),
+        ({"model": "cva", "label_coding": "1=2"}, "label coding"),
         ({"model": "cva", "batch_sise": 2}, "did you mean 'batch_size'"),
     ],
 )
