@@ -1,5 +1,8 @@
 """Exported models as detectors: the same pixels as from the model file, and clear words for what does not fit."""
 
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -169,3 +172,15 @@ def test_values_that_are_not_finite_are_an_error(altered):
     image, valid = np.full((1, 3, 32, 32), 90, np.uint8), np.ones((1, 32, 32), bool)
     with pytest.raises(ModelNanError):
         detector.predict(image, image, valid)
+
+
+def test_torch_is_not_needed(files, tmp_path):
+    """Where only onnxruntime is installed, an exported model still runs."""
+    before, after, _ = make_pair(tmp_path, size=(130, 140), bands=3)
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['timm'] = None\n"
+        f"import cdengine; cdengine.detect({before!r}, {after!r}, {str(tmp_path / 'c.tif')!r}, model={str(files[1])!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "c.tif").is_file()
