@@ -28,7 +28,7 @@ class ModelWidgetWrapper(WidgetWrapper):
         self._combo = QComboBox()
         self._combo.setEditable(True)
         self._combo.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        for name, about in suggestions():
+        for name, about in self.names():
             self._combo.addItem(name, name)
             self._combo.setItemData(self._combo.count() - 1, about, Qt.ItemDataRole.ToolTipRole)
         if self.dialogType == DIALOG_MODELER:
@@ -37,6 +37,8 @@ class ModelWidgetWrapper(WidgetWrapper):
                 [QgsProcessingOutputString, QgsProcessingOutputFile],
             ):
                 self._combo.addItem(self.dialog.resolveValueDescription(value), value)
+        if self.parameterDefinition().defaultValue() is None:
+            self._combo.setCurrentIndex(-1)  # an editable box begins with its first item otherwise
         self._combo.currentTextChanged.connect(lambda _: self.widgetValueHasChanged.emit(self))
         button = QToolButton()
         button.setText("…")
@@ -48,6 +50,15 @@ class ModelWidgetWrapper(WidgetWrapper):
         layout.addWidget(self._combo, 1)
         layout.addWidget(button)
         return widget
+
+    def names(self) -> List[Tuple[str, str]]:
+        """What is suggested, and what each of it is."""
+        return [
+            (DEFAULT, "chosen by the bands of the images"),
+            *own(),
+            *((name, "comes with the engine") for name in settings.shipped_models()),
+            *((method, "training-free method") for method in METHODS),
+        ]
 
     def setValue(self, value: object) -> None:
         """Shows a value."""
@@ -65,11 +76,14 @@ class ModelWidgetWrapper(WidgetWrapper):
             self._combo.setEditText(path)
 
 
-def suggestions() -> List[Tuple[str, str]]:
-    """Names and what they are: default, the user's models, the shipped ones, and the methods."""
-    return [
-        (DEFAULT, "chosen by the bands of the images"),
-        *((model.label, model.about) for model in settings.own_models()),
-        *((name, "comes with the engine") for name in settings.shipped_models()),
-        *((method, "training-free method") for method in METHODS),
-    ]
+class OwnModelWidgetWrapper(ModelWidgetWrapper):
+    """Where only a trained model makes sense: the user's own."""
+
+    def names(self) -> List[Tuple[str, str]]:
+        """The models of the folder."""
+        return own()
+
+
+def own() -> List[Tuple[str, str]]:
+    """The user's models: names and what they are."""
+    return [(model.label, model.about) for model in settings.own_models()]

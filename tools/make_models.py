@@ -83,7 +83,7 @@ def add_child(
 
 def new_model(name: str, text: str) -> QgsProcessingModelAlgorithm:
     """An empty model; its name becomes its id, so it has no spaces."""
-    model = QgsProcessingModelAlgorithm(name, "Models", "models")
+    model = QgsProcessingModelAlgorithm(name, "Workflows", "workflows")
     model.setHelpContent({"ALG_DESC": text, "ALG_CREATOR": "cdengine"})
     return model
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import List, Optional
+from typing import List
 
 from . import fields
 
-GROUP = ("models", "Models and data sets")
+GROUP = ("training", "Training")
 LAYOUTS = ("pairs", "second", "senseearth", "hiucd", "gold", "index")
 LAYOUT_HELP = (
     "pairs: folders A, B and label (LEVIR-CD and its kin, and what Prepare training data writes). "
@@ -27,16 +27,15 @@ def data_folder(optional: bool = False, more: str = "") -> fields.Folder:
     )
 
 
-def layout(default: Optional[str] = "pairs") -> fields.Choice:
+def layout() -> fields.Choice:
     """Field LAYOUT."""
     return fields.Choice(
         "LAYOUT",
         "Layout of the data set",
         LAYOUT_HELP,
         "--layout",
-        optional=default is None,
         choices=LAYOUTS,
-        default=default,
+        default="pairs",
     )
 
 

@@ -79,7 +79,23 @@ class Train(EngineAlgorithm):
                 path = self.field(name).value(call) or ""
                 if not os.path.exists(path):
                     return f"{label}: {path} does not exist."
-        return super().problem(call) or learning.bands(call) or self._run_folder(call, resume) or _settings(call)
+        return (
+            super().problem(call)
+            or learning.bands(call)
+            or self._run_folder(call, resume)
+            or ("" if resume else self._name(call))
+            or _settings(call)
+        )
+
+    def _name(self, call: fields.Call) -> str:
+        """Neither is a model of the user's."""
+        name = self.field("NAME").value(call)
+        keep, replace = (
+            self.parameterAsBool(call.parameters, word, call.context) for word in ("ADD_TO_MODELS", "REPLACE")
+        )
+        if keep and not replace and name in [model.label for model in settings.own_models()]:
+            return f"Name of the model: your models have a {name!r} already. Choose another name, or tick Replace."
+        return ""
 
     def _run_folder(self, call: fields.Call, resume: bool) -> str:
         """A run of days is not replaced unless that is asked for."""
@@ -108,6 +124,7 @@ class Train(EngineAlgorithm):
         """Also reads where models are put."""
         self._models = settings.models_folder()
         self._keep = self.parameterAsBool(parameters, "ADD_TO_MODELS", context)
+        self._replace = self.parameterAsBool(parameters, "REPLACE", context)
         return super().prepareAlgorithm(parameters, context, feedback)
 
     def arguments(self, call: fields.Call, outputs: Mapping[str, str]) -> List[str]:
@@ -132,6 +149,8 @@ class Train(EngineAlgorithm):
         if field.name == "SETTINGS":
             return [f"--set={line}" for line in trainfields.lines(field, call)]
         if field.name in self.SETTINGS:
+            if not call.unset("RECIPE") and trainfields.left_alone(field, call):
+                return []
             return fields.given("--set", trainfields.setting(field, self.SETTINGS[field.name], call))
         return super().words(field, call, outputs)
 
@@ -141,7 +160,7 @@ class Train(EngineAlgorithm):
         found = {"MODEL": path, "MODEL_NAME": path, "REPORT": result.outputs.get("report", "")}
         if self._keep:
             try:
-                own = modelfolder.add(path, self._models)
+                own = modelfolder.add(path, self._models, self._replace)
             except (OSError, modelfolder.NoCard) as error:
                 raise QgsProcessingException(
                     f"The model is at {path}, but cannot be put into {self._models}: {error}"

@@ -50,23 +50,22 @@ SETTINGS = {
 }
 _ALL: Tuple[fields.Field, ...] = (
     learning.data_folder(optional=True, more="Needed unless a recipe names it, or a run is resumed."),
-    learning.layout(default=None),
-    fields.Text("NAME", "Name of the model", "What it is called in Detect changes. Empty: model.", optional=True),
+    learning.layout(),
+    fields.Text("NAME", "Name of the model", "What it is called in Detect changes.", default="my model"),
     fields.Choice(
         "ARCHITECTURE",
         "Architecture",
         "The network. fc-siam-diff, tinycd and lightcdnet are small and fast; btc, changer, bit and changeformer are "
-        "larger and stronger; bisrnet also tells the classes of both dates. Empty: fc-siam-diff.",
-        optional=True,
+        "larger and stronger; bisrnet also tells the classes of both dates.",
         choices=ARCHITECTURES,
+        default="fc-siam-diff",
     ),
-    fields.Number(
-        "EPOCHS", "Epochs", "Passes over the data set. Empty: 100.", optional=True, least=1, most=1e6, whole=True
-    ),
+    fields.Number("EPOCHS", "Epochs", "Passes over the data set.", default=100, least=1, most=1e6, whole=True),
     fields.File(
         "RECIPE",
         "Recipe",
-        "A file of settings (YAML), for all that this dialog does not ask. What is given here goes before it.",
+        "A file of settings (YAML), for all that this dialog does not ask. What you change here goes before it; what "
+        "you leave as it is, the recipe decides.",
         "--config",
         advanced=True,
         optional=True,
@@ -75,10 +74,10 @@ _ALL: Tuple[fields.Field, ...] = (
     fields.Model(
         "WEIGHTS",
         "Model to start from",
-        "A model of the same architecture whose weights are trained further.",
+        "One of your models, or a model file, of the same architecture: its weights are trained further.",
         advanced=True,
         optional=True,
-        wrapper="widgets.ModelWidgetWrapper",
+        wrapper="widgets.OwnModelWidgetWrapper",
     ),
     fields.Text("TRAIN_SPLIT", "Training split", "Empty: train.", advanced=True, optional=True),
     fields.Text(
@@ -104,7 +103,7 @@ _ALL: Tuple[fields.Field, ...] = (
     SETTINGS_FIELD,
     fields.Switch("RESUME", "Resume the run of the run folder", "Goes on where it stopped, with its own settings; only "
                   "the data set's place, the device and the number of reading processes may differ.", advanced=True),
-    fields.Switch("REPLACE", "Replace an earlier run in the run folder", "Its model and figures are lost.",
+    fields.Switch("REPLACE", "Replace an earlier run and model", "Those of the same run folder and name are lost.",
                   advanced=True),
     fields.Switch("ADD_TO_MODELS", "Add the model to your models", "Detect changes then lists it by its name.",
                   default=True),
@@ -130,6 +129,13 @@ def setting(field: fields.Field, key: str, call: fields.Call) -> Optional[str]:
         return f"{key}=[{value}]"
     # JSON is YAML: quoted, a name such as 010 or no stays a name.
     return f"{key}={value if isinstance(field, fields.Number) else json.dumps(value, ensure_ascii=False)}"
+
+
+def left_alone(field: fields.Field, call: fields.Call) -> bool:
+    """Whether the user left a field as it was, so that a recipe decides."""
+    default = getattr(field, "default", None)
+    value = field.value(call)
+    return value is None or (default is not None and value == str(default))
 
 
 def lines(field: fields.Field, call: fields.Call) -> List[str]:

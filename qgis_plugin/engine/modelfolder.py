@@ -69,8 +69,13 @@ def resolve(named: str, folder: str, taken: Iterable[str] = ()) -> str:
     return os.path.abspath(named) if os.path.exists(named) else named
 
 
-def add(path: str, folder: str) -> OwnModel:
-    """Copies a model file into the folder, under its card's name; an earlier one of that name is replaced.
+def add(path: str, folder: str, replace: bool) -> OwnModel:
+    """Copies a model file into the folder, under its card's name.
+
+    Args:
+        path: of the file.
+        folder: is made where it is missing.
+        replace: an earlier file of that name; else both are kept, and told apart by their file names.
 
     Raises:
         NoCard: it is no model file.
@@ -79,7 +84,10 @@ def add(path: str, folder: str) -> OwnModel:
     name = str(read_card(path).get("name") or "") or os.path.splitext(os.path.basename(path))[0]
     plain = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name).strip(". ") or "model"
     os.makedirs(folder, exist_ok=True)
-    target = os.path.join(folder, plain + SUFFIX)
+    target, number = os.path.join(folder, plain + SUFFIX), 1
+    while os.path.exists(target) and not replace:
+        number += 1
+        target = os.path.join(folder, f"{plain} {number}{SUFFIX}")
     temporary = f"{target}.{os.getpid()}.part"
     try:
         shutil.copyfile(path, temporary)

@@ -39,6 +39,7 @@ def test_train(qgis, fake, own, data, tmp_path, feedback):
     (words,) = fake.detect_runs()
     assert words[0] == "train" and options(words)["--output"] == str(tmp_path / "run")
     assert sets(words) == {
+        "data.layout": '"pairs"',
         "data.root": f'"{data}"', "name": '"my model"', "model.architecture": '"tinycd"', "trainer.epochs": "2",
         "optimiser.learning_rate": "0.0001", "data.bands_before": "[3, 2,1]", "seed": "7",
         "data.classes": '["forest", "built up"]', "loss.dice": "2", "optimiser.name": "sgd", "trainer.ema": "0",
@@ -67,9 +68,11 @@ def test_recipe_and_resume(qgis, fake, own, data, tmp_path):
     target = str(tmp_path / "run")
     run("train", {"RECIPE": str(recipe), "EPOCHS": 5, "RUN": target})
     words = fake.detect_runs()[-1]
-    assert options(words)["--config"] == str(recipe) and sets(words) == {"trainer.epochs": "5"}
+    assert options(words)["--config"] == str(recipe)
+    assert sets(words) == {"trainer.epochs": "5"}, "what was left as it is, the recipe decides"
     assert "holds a run" in failure("train", {"DATA": data, "RUN": target})
     run("train", {"DATA": data, "RUN": target, "REPLACE": True})
+    assert "'my model' already" in failure("train", {"DATA": data, "RUN": str(tmp_path / "other")})
     assert "--overwrite" in fake.detect_runs()[-1]
     run("train", {"RUN": target, "RESUME": True, "DATA": data, "EPOCHS": 9, "DEVICE": "cpu", "RECIPE": str(recipe)})
     words = fake.detect_runs()[-1]

@@ -63,13 +63,15 @@ def test_what_the_engine_is_told(folder, tmp_path, monkeypatch):
 def test_added_under_its_name(tmp_path):
     model_file(tmp_path / "model.safetensors", "Häuser/2024 v1.0")
     own = tmp_path / "own"
-    added = modelfolder.add(str(tmp_path / "model.safetensors"), str(own))
+    added = modelfolder.add(str(tmp_path / "model.safetensors"), str(own), replace=False)
     assert added.label == "Häuser/2024 v1.0" and os.listdir(own) == ["Häuser_2024 v1.0.safetensors"]
-    modelfolder.add(str(tmp_path / "model.safetensors"), str(own))
+    modelfolder.add(str(tmp_path / "model.safetensors"), str(own), replace=True)
     assert len(os.listdir(own)) == 1
+    second = modelfolder.add(str(tmp_path / "model.safetensors"), str(own), replace=False)
+    assert second.label == "Häuser_2024 v1.0 2.safetensors" and len(os.listdir(own)) == 2
     (tmp_path / "other.safetensors").write_text("no model")
     with pytest.raises(modelfolder.NoCard):
-        modelfolder.add(str(tmp_path / "other.safetensors"), str(own))
+        modelfolder.add(str(tmp_path / "other.safetensors"), str(own), replace=True)
 
 
 def test_same_card_as_the_engine_reads(real_python, tmp_path):
@@ -123,6 +125,18 @@ def test_listed_in_the_dialog(qgis, window, fake, models):
     shown = [combo.itemText(index) for index in range(combo.count())]
     assert shown[0] == "default" and "fields" in shown and "zebra houses" in shown
     assert shown.index("fields") < shown.index("cva")
+    dialog.close()
+
+
+def test_box_of_the_model_to_start_from(qgis, window, fake, models):
+    """Empty at first: nothing is trained further unless it is asked for; methods are no models to train."""
+    from processing.gui.AlgorithmDialog import AlgorithmDialog
+    from test_gui import algorithm
+
+    dialog = AlgorithmDialog(algorithm("train"), parent=window.mainWindow())
+    wrapper = dialog.mainWidget().wrappers["WEIGHTS"]
+    shown = [wrapper._combo.itemText(index) for index in range(wrapper._combo.count())]
+    assert "fields" in shown and not {"default", "cva"} & set(shown) and not wrapper.parameterValue()
     dialog.close()
 
 
