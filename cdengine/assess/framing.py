@@ -30,12 +30,12 @@ def frame_of(
     with opened(change) as dataset:
         grid = grid_of(dataset)
     view = grid.window if compared is None else _around(compared, grid)
-    shown = "" if view == grid.window else "what was compared"
+    shown = "" if view == grid.window else "around what was compared"
     factor = max(1.0, max(view.height, view.width) / PANEL_PX)
     share = view.height / grid.height, view.width / grid.width
     if any(_dear(image, label, grid, factor, share) for image, label in ((before, "BEFORE"), (after, "AFTER"))):
         view = _most_changed(change, grid, view)
-        shown = "the part with most change (an input has no overviews)"
+        shown = "with most change (an input has no overviews)"
     longest = max(view.height, view.width)
     # Tiny rasters are enlarged by whole factors, so that pixels stay square and sharp.
     scale = PANEL_PX / longest if longest > PANEL_PX else max(1, PANEL_PX // (2 * longest) + (PANEL_PX // longest > 1))

@@ -87,7 +87,7 @@ def quicklook(
     unseen = bool((~first.valid).any() or (~second.valid).any() or unknown.any())
     notes = [] if pictures[2] else ["each date with its own contrast"]
     if shown:
-        notes.insert(0, f"shown: {frame.window.width:,} x {frame.window.height:,}, {shown}")
+        notes.insert(0, f"shown: {frame.window.width:,} x {frame.window.height:,} {shown}")
     sheet = _sheet(panels, frame, _title(before, after), notes, threshold, unseen)
     sheet.save(Path(out_png), "PNG", optimize=False, compress_level=6)
 

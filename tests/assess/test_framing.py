@@ -67,7 +67,7 @@ def test_a_part_is_shown_with_its_surroundings(tmp_path, scene):
     part = Window(100, 200, 30, 40)
     change = change_raster(tmp_path / "c.tif", (200, 400), inside=part)
     frame, shown = frame_of(before, before, change, part)
-    assert frame.window == Window(84, 184, 62, 72) and shown == "what was compared"
+    assert frame.window == Window(84, 184, 62, 72) and shown == "around what was compared"
     assert (frame.height, frame.width) == (62 * 5, 72 * 5)  # pixels stay square
     assert frame_of(before, before, change, Window(0, 0, 20, 30))[0].window == Window(0, 0, 36, 46)
     for compared in (None, Window(0, 0, 200, 400), Window(10, 10, 180, 380)):
@@ -86,7 +86,7 @@ def test_a_part_of_a_large_raster_without_overviews_is_affordable(tmp_path):
                        transform=UTM, **profile) as file:  # fmt: skip
         file.write(np.ones((1, 512, 512), np.uint8), window=rasterio.windows.Window(20_480, 30_720, 512, 512))
     frame, shown = frame_of(path, path, path, Window(30_500, 20_000, 3_000, 4_000))
-    assert frame.window == Window(30_300, 19_800, 3_400, 4_400) and shown == "what was compared"
+    assert frame.window == Window(30_300, 19_800, 3_400, 4_400) and shown == "around what was compared"
     frame, shown = frame_of(path, path, path, Window(10_000, 10_000, 28_000, 28_000))
     assert "most change" in shown and frame.window.pixels == DETAIL_PX**2
     assert frame.window.intersect(Window(30_720, 20_480, 512, 512)).pixels == 512 * 512
