@@ -203,6 +203,14 @@ class _Run:
                 "the device's memory is too small: lower data.batch_size (and raise trainer.accumulate as much), or "
                 "data.augmentation.crop"
             ) from error
+        except RuntimeError as error:
+            progress.stop_if_asked()  # a signal to the whole group of processes ends those that read, too
+            if "DataLoader worker" in str(error):
+                raise ResourceError(
+                    f"a process that reads pairs was killed ({' '.join(str(error).split())[:90]}), perhaps for lack of "
+                    f"memory: lower data.workers, then --resume {self.run.path}"
+                ) from error
+            raise
         finally:
             _end_children(trainer)
 

@@ -140,10 +140,15 @@ def test_runs_that_are_there_already(pairs, tmp_path, reference, capsys, monkeyp
 def test_stopped_or_killed_a_run_goes_on_as_if_nothing_was(pairs, tmp_path, reference, how):
     recipe = small.write_recipe(tmp_path / "r.yaml", small.recipe(pairs, tmp_path / "run", **LONG))
     arguments = ["--config", recipe] + (["--cancel-on-stdin-close"] if how == "stdin" else [])
-    with start(*arguments, stdin=subprocess.PIPE) as process:
+    with start(*arguments, stdin=subprocess.PIPE, start_new_session=True) as process:
         wait_for(process, lambda e: e["event"] == "metric" and e.get("epoch") == 2 and e["name"] == "threshold")
         began = time.monotonic()
-        process.stdin.close() if how == "stdin" else process.send_signal(how)
+        if how == "stdin":
+            process.stdin.close()
+        elif how == signal.SIGTERM:  # to the process that reads as well, as a service manager does it
+            os.killpg(process.pid, how)
+        else:
+            process.send_signal(how)
         _, err = process.stdout.read(), process.stderr.read()
         process.wait()
         took = time.monotonic() - began

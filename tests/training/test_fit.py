@@ -5,6 +5,7 @@ import dataclasses
 import json
 import logging
 import os
+import signal
 import threading
 import time
 
@@ -23,6 +24,7 @@ from cdengine.errors import (
     DivergedError,
     LabelError,
     OutputExistsError,
+    ResourceError,
     ResumeMismatchError,
 )
 from cdengine.events import Cancellation, CollectSink, Reporter
@@ -66,6 +68,15 @@ class CancelAt(torch.utils.data.Dataset):
     def __getitem__(self, draw):
         if (draw.epoch, draw.turn) == self.at:
             self.cancellation.cancel()
+        return self.inner[draw]
+
+
+class KillAt(CancelAt):
+    """Kills the process that reads a certain sample."""
+
+    def __getitem__(self, draw):
+        if (draw.epoch, draw.turn) == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
         return self.inner[draw]
 
 
@@ -236,6 +247,15 @@ def test_cancel_is_quick(pairs, tmp_path):
         train(config, Reporter(cancellation=cancellation))
     assert time.monotonic() - moment[0] < 2
     checkpoint(tmp_path / "run")
+
+
+def test_a_reading_process_that_is_killed(pairs, tmp_path):
+    config = small.config(pairs, tmp_path / "run", data={"workers": 1})
+    data = open_data(config, None, Reporter())
+    data = dataclasses.replace(data, train=KillAt(data.train, None, 1, 3))
+    with pytest.raises(ResourceError, match=r"data\.workers.*--resume"):
+        train(config, data=data)
+    assert checkpoint(tmp_path / "run")["epoch"] == 1
 
 
 def test_early_stopping(pairs, tmp_path):
