@@ -192,6 +192,18 @@ def no_crs(folder):
     return write_raster(folder / "nocrs.tif", pixels(folder, "after.tif"), crs=None)
 
 
+def crs_left_out(folder, name="after.tif"):
+    """A date with a geotransform and no CRS, as many programs write it."""
+    path = folder / f"nocrs_{name}"
+    data = pixels(folder, name)
+    with opened(
+        path, "w", driver="GTiff", count=len(data), height=SIZE[0], width=SIZE[1], dtype="uint8", photometric="RGB",
+        transform=from_origin(500_000, 5_300_000, 10, 10),
+    ) as file:  # fmt: skip
+        file.write(data)
+    return path
+
+
 def elsewhere(folder):
     return write_raster(folder / "far.tif", pixels(folder), transform=from_origin(600_000, 5_300_000, 10, 10))
 

@@ -35,9 +35,10 @@ OPENING = {
     "19 damaged zip": (makers.damaged_zip, "corrupt", "a.zip"),
 }
 GEOREFERENCING = {
-    "22 one CRS": (makers.no_crs, "no-crs", "AFTER"),
+    "22 one CRS": (makers.crs_left_out, "no-crs", "--assume-crs"),
+    "22 one place": (makers.no_crs, "no-crs", "-a_ullr"),
     "24 no overlap": (makers.elsewhere, "no-overlap", "km"),
-    "28 resolution": (makers.much_coarser, "resolution", ""),
+    "28 resolution": (makers.much_coarser, "resolution", "--allow-coarse"),
     "30 singular": (makers.singular, "transform", "sing.tif"),
     "30 NaN": (makers.nan_transform, "transform", "nan.tif"),
     "32 RPC only": (makers.ground_control_only_rpc, "rpc", "rpc.tif"),

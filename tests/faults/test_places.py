@@ -2,6 +2,7 @@
 
 import math
 
+import fault_makers as makers
 import numpy as np
 import pytest
 import rasterio
@@ -21,6 +22,33 @@ LOCAL = 'LOCAL_CS["site",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NO
 def image(folder, name="after.tif"):
     with rasterio.open(folder / name) as file:
         return file.read(), file.transform
+
+
+@pytest.mark.parametrize("lacking", ["before.tif", "after.tif"])
+def test_row_22_a_stated_crs(folder, lacking):
+    expected, _ = detect(folder)
+    pixels = change(folder)
+    places = {name: folder / name for name in ("before.tif", "after.tif")}
+    places[lacking] = makers.crs_left_out(folder, lacking)
+    options = ("--assume-crs", "EPSG:32632", "--quicklook", folder / "out" / "q.png", "--overwrite")
+    result, events = detect(folder, *places.values(), *options)
+    assert np.array_equal(change(folder), pixels)
+    assert result.stats["changed_area_m2"] == expected.stats["changed_area_m2"]
+    assert any("EPSG:32632 is assumed" in event.get("message", "") for event in events)
+    with rasterio.open(folder / "out" / "c.tif") as file:
+        assert file.crs.to_epsg() == 32632 and '"assume_crs": "EPSG:32632"' in file.tags()["CDENGINE_PARAMETERS"]
+
+
+def test_row_22_where_nothing_is_to_be_assumed(folder):
+    detect(folder)
+    expected = change(folder)
+    _, events = detect(folder, None, None, "--assume-crs", "EPSG:3857", "--overwrite")
+    assert warned(events, "--assume-crs EPSG:3857 is not used") and np.array_equal(change(folder), expected)
+
+
+@pytest.mark.parametrize("code", ["EPSG:99999", "utm", "EPSG:5773"])
+def test_row_22_a_crs_that_is_none(folder, code):
+    fails(folder, "usage", 2, None, makers.crs_left_out(folder), "--assume-crs", code, says=["--assume-crs", code])
 
 
 def test_row_23_another_crs_equals_the_prewarped_twin(folder):
@@ -57,6 +85,18 @@ def test_row_28_four_times_coarser_warns(folder):
     _, events = detect(folder, None, path)
     assert warned(events, "4")
     assert (change(folder) != 255).all()
+
+
+@pytest.mark.parametrize("turn", [False, True])
+def test_row_28_forced(folder, turn):
+    """150 times: a coarse pixel stands for 150 x 150 fine ones, or they for it."""
+    coarse = makers.much_coarser(folder)
+    pair = (coarse, folder / "before.tif") if turn else (folder / "before.tif", coarse)
+    result, events = detect(folder, *pair, "--allow-coarse")
+    assert warned(events, "150 times")
+    with rasterio.open(pair[0]) as file:
+        assert change(folder).shape == file.shape
+    assert result.stats["compared_px"] == (1 if turn else 128 * 160)  # the one whose centre lies in the other
 
 
 def turned(folder, kind):
