@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from cdengine.models.modelfile import load_model
     from cdengine.training.fit import TrainResult, train
 
-__all__ = ["CDEngineError", "DetectionResult", "__version__", "detect", "evaluate", "load_model"]
+__all__ = [
+    "CDEngineError",
+    "DetectionResult",
+    "TrainResult",
+    "__version__",
+    "detect",
+    "evaluate",
+    "load_model",
+    "train",
+]
 
 _HOMES = {
     "CDEngineError": "cdengine.errors",
