@@ -26,7 +26,7 @@ PLUGIN_STAMP := build/plugins/.built
 # Two workers of one thread each: the suite is many small arrays, which threads inside a test do not speed up.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(or $(TEST_WORKERS),2)
 
-.PHONY: help demo install develop test test-all test-engine test-plugin lint plugin bench docs clean FORCE
+.PHONY: help demo install develop test test-all test-engine test-plugin lint plugin bench docs train-default clean FORCE
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -71,6 +71,15 @@ bench: install ## timings and memory as JSON and a table in build/bench/
 docs: install ## option tables in docs/cli.md are those of the parsers, and links lead somewhere
 	$(PYTHON) tools/make_docs.py --check
 	$(PYTHON) tools/make_faults_page.py --check
+
+# Hours on two cores; the same command goes on where it was stopped. All of it lies in build/default.
+DATA ?= ../shared/data
+PAIRS ?= 60000
+train-default: install ## train the shipped RGB model on free imagery in DATA (hours; goes on where it stopped)
+	$(PYTHON) -m tools.make_default_pairs $(DATA) --scenes 400
+	$(PYTHON) -m tools.train_default $(DATA) --until $(PAIRS) --threads 2
+	$(PYTHON) -m tools.finish_default $(DATA)
+	$(PYTHON) benchmarks/default_model.py $(DATA) --models build/default/rgb-vhr-v1.safetensors cva irmad
 
 clean: ## what make built (not the environment)
 	rm -rf build dist
