@@ -65,6 +65,8 @@ def qgis():
     plugin = qgis_plugin.classFactory(None)
     plugin.initProcessing()
     app.cdengine_plugin = plugin
+    # Until the process ends: destroying it waits for ever for the progress task that a batch dialog leaves behind.
+    sys.cdengine_application = app
     return app
 
 
