@@ -123,8 +123,10 @@ class DualAlignment(nn.Module):
 def warp(image: Tensor, flow: Tensor) -> Tensor:
     """Looks up (B, C, H, W) at places shifted by `flow` (B, 2, H, W): x, y in half pixels; bilinear, 0 outside."""
     height, width = image.shape[-2:]
-    # Not linspace: pixel centres at -1 to 1 as a formula of the size, which an exported graph can compute.
-    x = torch.arange(width, device=image.device, dtype=image.dtype) * (2.0 / max(width - 1, 1)) - 1.0
-    y = torch.arange(height, device=image.device, dtype=image.dtype) * (2.0 / max(height - 1, 1)) - 1.0
-    places = torch.stack([x + flow[:, 0] / width, y.unsqueeze(1) + flow[:, 1] / height], -1)
-    return functional.grid_sample(image, places, mode="bilinear", padding_mode="zeros", align_corners=True)
+    # In float32 whatever the precision: half of it would tell places to a few pixels only. Not linspace: pixel centres
+    # at -1 to 1 as a formula of the size, which an exported graph can compute.
+    x = torch.arange(width, device=image.device, dtype=torch.float32) * (2.0 / max(width - 1, 1)) - 1.0
+    y = torch.arange(height, device=image.device, dtype=torch.float32) * (2.0 / max(height - 1, 1)) - 1.0
+    shift = flow.float()
+    places = torch.stack([x + shift[:, 0] / width, y.unsqueeze(1) + shift[:, 1] / height], -1)
+    return functional.grid_sample(image.float(), places, mode="bilinear", padding_mode="zeros", align_corners=True)

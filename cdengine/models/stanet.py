@@ -90,7 +90,7 @@ class STANet(nn.Module):
         ]
         # Dates above each other, so that plain 2-D convolutions see both.
         above, below = halves(self.attention(torch.cat(halves(self.merge(torch.cat(reduced, 1))), 2)), 2)
-        difference = above - below
+        difference = above.float() - below.float()  # squares of half precision lose what is near zero
         # The small constant keeps the root's gradient finite where both dates agree exactly.
         distance = torch.sqrt((difference * difference).sum(1, keepdim=True) + 1e-12)
         return SLOPE * (upsample(distance, self.factor) - THRESHOLD)
