@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cdengine.training.config import TrainConfig
 
 # What may differ when a run goes on: where things are and what computes, never what is computed.
-MACHINE = ("output", "data.root", "data.workers", "trainer.device")
+MACHINE = ("output", "data.root", "data.workers", "trainer.device", "model.weights", "model.pretrained")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -283,6 +283,19 @@ def check(config: TrainConfig, where: str = "configuration") -> None:
         raise ConfigError(f"{where}: name: must be a file name, not {config.name!r}")
 
 
+def portable(config: TrainConfig) -> TrainConfig:
+    """The same run with its files named in full, so that it can go on from any folder."""
+
+    def full(path: str | None) -> str | None:
+        return path if path in (None, "timm") else str(Path(str(path)).absolute())
+
+    model = dataclasses.replace(
+        config.model, weights=full(config.model.weights), pretrained=full(config.model.pretrained)
+    )
+    data = dataclasses.replace(config.data, root=str(Path(config.data.root).absolute()))
+    return dataclasses.replace(config, data=data, model=model)
+
+
 def dump_config(config: TrainConfig, heading: str) -> str:
     """The complete configuration as YAML that `load_config` takes, with a comment on top."""
     body = yaml.dump(config.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

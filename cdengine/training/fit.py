@@ -108,7 +108,7 @@ class _Run:
         kept = self.run.survey if resume else None
         data = data or (open_singles if single else open_data)(config, kept, reporter)
         torch.manual_seed(config.seed)
-        network, data, classes = self._network(data)
+        network, data, classes = self._network(data, fresh=state is None)
         if self.writes and not resume:
             self.run.begin(config, survey_text(data.survey) if data.survey is not None else None)
         world = config.trainer.devices * _nodes()
@@ -131,7 +131,7 @@ class _Run:
             reporter.info("this run is finished already; nothing was done")
         return self._finish(keeper)
 
-    def _network(self, data: TrainingData) -> tuple[nn.Module, TrainingData, tuple[str, ...]]:
+    def _network(self, data: TrainingData, fresh: bool) -> tuple[nn.Module, TrainingData, tuple[str, ...]]:
         """The network with its first weights, the data in the values it knows, and the classes it tells."""
         model = self.config.model
         classes = data.classes if _tells_classes(model.architecture) else ()
@@ -155,9 +155,9 @@ class _Run:
                 )
             network.load_state_dict(loaded.module.state_dict())
             data = replace(data, before=card.before, after=card.after)
-        if model.pretrained == "timm":
+        if fresh and model.pretrained == "timm":
             fetch_backbone(network)
-        elif model.pretrained is not None:
+        elif fresh and model.pretrained is not None:
             load_backbone(network, model.pretrained)
         if self.device.kind == "cuda":
             network = network.to(memory_format=torch.channels_last)

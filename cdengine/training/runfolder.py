@@ -11,7 +11,7 @@ from cdengine import __version__
 from cdengine.errors import ConfigError, OutputExistsError, OutputFolderError
 from cdengine.raster.lock import OutputLock
 from cdengine.training.checkpoint import Guard, write_whole
-from cdengine.training.config import TrainConfig, dump_config
+from cdengine.training.config import TrainConfig, dump_config, portable
 
 Row = dict[str, float]
 
@@ -69,7 +69,7 @@ class RunFolder:
         if survey is not None:
             write_whole(self.survey, survey.encode())
         heading = f"complete configuration of a run of cdengine {__version__}"
-        write_whole(self.config, dump_config(config, heading).encode())
+        write_whole(self.config, dump_config(portable(config), heading).encode())
 
     def open(self) -> None:
         """Takes up an existing run.

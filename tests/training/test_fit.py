@@ -414,3 +414,31 @@ def test_semantic(tmp_path):
     assert card.task == "semantic" and len(card.classes) == 6
     assert {"miou", "sek", "fscd", "score"} <= set(result.metrics)
     assert 0 <= result.metrics["score"] <= 1
+
+
+def test_a_backbone_from_a_file(pairs, tmp_path):
+    from safetensors.torch import save_file
+
+    from cdengine.models.zoo import build
+
+    network = build("btc", {"backbone": "resnet18", "bands_before": 3, "bands_after": 3})
+    backbone = next(module for module in network.modules() if type(module).__name__ == "Backbone")
+    weights = {name: value.clone() for name, value in backbone.features.state_dict().items()}
+    save_file(weights, tmp_path / "resnet18.safetensors")
+    still = {"optimiser": {"learning_rate": 0.0}, "trainer": {"epochs": 1, "epoch_batches": 1, "ema": 0}}
+    model = {"architecture": "btc", "arguments": {"backbone": "resnet18"}}
+    model["pretrained"] = str(tmp_path / "resnet18.safetensors")
+    result = train(small.config(pairs, tmp_path / "run", model=model, **still))
+    trained = small.weights(result.model)
+    convolutions = [name for name, value in weights.items() if value.ndim == 4]
+    for name in convolutions:
+        assert any(key.endswith(name) and torch.equal(trained[key], weights[name]) for key in trained), name
+
+
+def test_a_run_goes_on_from_any_folder(pairs, tmp_path, monkeypatch):
+    monkeypatch.chdir(pairs.parent)
+    config = small.config(pairs.name, tmp_path / "run", trainer={"epochs": 2})
+    interrupted(config, 1, 3)
+    monkeypatch.chdir(tmp_path)
+    train(load_config(tmp_path / "run" / "config.yaml"), resume=True)
+    assert len(rows(tmp_path / "run")) == 2
