@@ -154,6 +154,8 @@ COMPUTING: List[fields.Field] = [
         choices=("error", "nodata"),
         default="error",
     ),
+    ASSUME_CRS,
+    ALLOW_COARSE,
     ALLOW_REMOTE,
     DEVICE,
 ]

@@ -13,7 +13,7 @@
       <symbol type="fill" name="0" alpha="1" clip_to_extent="1" force_rhr="0">
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
           <prop k="color" v="253,212,158,110"/>
-          <prop k="outline_color" v="239,101,72,255"/>
+          <prop k="outline_color" v="140,15,10,255"/>
           <prop k="outline_style" v="solid"/>
           <prop k="outline_width" v="0.4"/>
           <prop k="outline_width_unit" v="MM"/>
@@ -23,7 +23,7 @@
       <symbol type="fill" name="1" alpha="1" clip_to_extent="1" force_rhr="0">
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
           <prop k="color" v="253,187,132,110"/>
-          <prop k="outline_color" v="253,187,132,255"/>
+          <prop k="outline_color" v="140,15,10,255"/>
           <prop k="outline_style" v="solid"/>
           <prop k="outline_width" v="0.4"/>
           <prop k="outline_width_unit" v="MM"/>
@@ -33,7 +33,7 @@
       <symbol type="fill" name="2" alpha="1" clip_to_extent="1" force_rhr="0">
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
           <prop k="color" v="252,141,89,110"/>
-          <prop k="outline_color" v="252,141,89,255"/>
+          <prop k="outline_color" v="140,15,10,255"/>
           <prop k="outline_style" v="solid"/>
           <prop k="outline_width" v="0.4"/>
           <prop k="outline_width_unit" v="MM"/>
@@ -43,7 +43,7 @@
       <symbol type="fill" name="3" alpha="1" clip_to_extent="1" force_rhr="0">
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
           <prop k="color" v="215,48,31,110"/>
-          <prop k="outline_color" v="215,48,31,255"/>
+          <prop k="outline_color" v="140,15,10,255"/>
           <prop k="outline_style" v="solid"/>
           <prop k="outline_width" v="0.4"/>
           <prop k="outline_width_unit" v="MM"/>
@@ -53,7 +53,7 @@
       <symbol type="fill" name="4" alpha="1" clip_to_extent="1" force_rhr="0">
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
           <prop k="color" v="127,0,0,110"/>
-          <prop k="outline_color" v="127,0,0,255"/>
+          <prop k="outline_color" v="140,15,10,255"/>
           <prop k="outline_style" v="solid"/>
           <prop k="outline_width" v="0.4"/>
           <prop k="outline_width_unit" v="MM"/>
@@ -63,7 +63,7 @@
       <symbol type="fill" name="5" alpha="1" clip_to_extent="1" force_rhr="0">
         <layer class="SimpleFill" enabled="1" locked="0" pass="0">
           <prop k="color" v="215,48,31,110"/>
-          <prop k="outline_color" v="215,48,31,255"/>
+          <prop k="outline_color" v="140,15,10,255"/>
           <prop k="outline_style" v="solid"/>
           <prop k="outline_width" v="0.4"/>
           <prop k="outline_width_unit" v="MM"/>

@@ -236,8 +236,9 @@ def test_places_apart(qgis, fake, pair, tmp_path):
     assert "image after has no coordinate reference system" in failure(
         "detect", {"BEFORE": pair[0], "AFTER": bare, "CHANGE": "TEMPORARY_OUTPUT"}
     )
-    run("align", {"BEFORE": pair[0], "AFTER": bare, "ASSUME_CRS": "EPSG:32633", "OUTPUT": "TEMPORARY_OUTPUT"})
-    assert options(fake.detect_runs()[-1])["--assume-crs"] == "EPSG:32633"
+    for name, out in (("align", "OUTPUT"), ("detect", "CHANGE")):
+        run(name, {"BEFORE": pair[0], "AFTER": bare, "ASSUME_CRS": "EPSG:32633", out: "TEMPORARY_OUTPUT"})
+        assert options(fake.detect_runs()[-1])["--assume-crs"] == "EPSG:32633"
 
 
 def test_web_services_are_refused_with_a_remedy(qgis, fake, pair):
