@@ -24,7 +24,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         action="append",
-        default=[],
         metavar="KEY=VALUE",
         help="change a value of the recipe, such as optimiser.learning_rate=1e-4; may be given several times",
     )
@@ -88,7 +87,7 @@ def _resumed(args: argparse.Namespace) -> TrainConfig:
 
 
 def _sets(args: argparse.Namespace) -> list[str]:
-    sets = list(args.set)
+    sets = list(args.set or ())
     if args.output is not None:
         sets.append(f"output={_quoted(args.output)}")
     if args.device != "auto":

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from cdengine.errors import ConfigError
+from cdengine.models.zoo import build_meta
 from cdengine.training.config import LossConfig, TrainConfig, dump_config, first_difference, load_config
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -164,3 +165,13 @@ def test_first_difference(load):
     one, other = load(ROOT), load(ROOT, "trainer.epochs=7", "data.workers=0")
     assert first_difference(one, other, ["data.workers"]) == "trainer.epochs"
     assert first_difference(one, one) is None
+
+
+RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_of_the_project_can_be_read(path):
+    config = load_config(path)
+    counts = {"bands_before": 3, "bands_after": 3}
+    build_meta(config.model.architecture, {**config.model.arguments, **counts})
