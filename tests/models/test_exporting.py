@@ -103,6 +103,7 @@ def test_other_values_than_torchs_are_an_error(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a minute or two on a machine that has nothing else to do
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_exports(architecture, tmp_path):
     semantic = "classes" in inspect.signature(ARCHITECTURES[architecture]).parameters
