@@ -70,7 +70,7 @@ class Pairs(Dataset):
         return len(self.samples)
 
     def __getitem__(self, item: int | Draw) -> dict:
-        return dict(self.samples[item.index if isinstance(item, Draw) else item])
+        return dict(self.samples[item.pair if isinstance(item, Draw) else item])
 
 
 class Clock:
