@@ -49,7 +49,10 @@ class Progress(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The stage is told by its epoch, but goes on: its estimate is of the whole run."""
         assert isinstance(pl_module, SupervisedChange) and self._stage is not None
-        self._stage.name = self._name(pl_module)
+        name = self._name(pl_module)
+        if name != self._stage.name:
+            self._stage.name = name
+            self._reporter.emit(self._stage.event())  # an epoch shorter than the ticks between events is told too
 
     def on_train_batch_end(
         self,

@@ -4,7 +4,9 @@ import pytest
 import small_training
 import torch
 
+from cdengine.events import CollectSink, Reporter
 from cdengine.models import zoo
+from cdengine.training.fit import train
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +26,18 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def finished(pairs, tmp_path_factory):
+    """An uninterrupted run with everything switched on, and its events."""
+    folder = tmp_path_factory.mktemp("finished")
+    sink = CollectSink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setitem(zoo.ARCHITECTURES, "tiny-bn", small_training.BatchNormed)
+        config = small_training.config(
+            pairs, folder / "run", trainer={"accumulate": 2}, model={"architecture": "tiny-bn"}
+        )
+        result = train(config, Reporter(sink))
+    return config, result, sink.events

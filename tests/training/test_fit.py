@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 
-import numpy as np
 import pytest
 import small_training as small
 import torch
@@ -17,18 +16,13 @@ from PIL import Image
 
 from cdengine.errors import (
     Cancelled,
-    CDEngineError,
     ConfigError,
     CorruptError,
-    DatasetError,
     DivergedError,
-    LabelError,
-    OutputExistsError,
     ResourceError,
     ResumeMismatchError,
 )
 from cdengine.events import Cancellation, CollectSink, Reporter
-from cdengine.models import zoo
 from cdengine.models.container import read_card
 from cdengine.models.modelfile import load_model
 from cdengine.training.config import load_config
@@ -86,19 +80,6 @@ def interrupted(config, epoch, turn):
     data = dataclasses.replace(data, train=CancelAt(data.train, cancellation, epoch, turn))
     with pytest.raises(Cancelled, match="--resume"):
         train(config, Reporter(cancellation=cancellation), data=data)
-
-
-@pytest.fixture(scope="module")
-def finished(pairs, tmp_path_factory):
-    """An uninterrupted run with everything switched on, and its events."""
-    folder = tmp_path_factory.mktemp("finished")
-    sink = CollectSink()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setitem(zoo.ARCHITECTURES, "tiny-bn", small.BatchNormed)
-        config = small.config(pairs, folder / "run", trainer={"accumulate": 2}, model={"architecture": "tiny-bn"})
-        result = train(config, Reporter(sink))
-    return config, result, sink.events
 
 
 def test_the_run_folder_is_complete(finished):
@@ -291,86 +272,6 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_model(pairs, tmp_path, mon
     reference = small.config(pairs, tmp_path / "reference")
     train(reference)
     assert_same_run(tmp_path / "run", tmp_path / "reference")
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_label_among_good_ones_is_named(tmp_path, workers):
-    root = small.make_pairs(tmp_path / "pairs")
-    Image.fromarray(np.full((64, 64), 7, np.uint8)).save(root / "train" / "label" / "5.png")
-    with pytest.raises((LabelError, DatasetError), match=r"5\.png") as caught:
-        train(small.config(root, tmp_path / "run", data={"workers": workers, "coding": "0/255"}))
-    assert "\n" not in str(caught.value) and caught.value.exit_code == 3
-
-
-def test_sizes_that_differ_and_unreadable_files_in_validation(tmp_path):
-    root = small.make_pairs(tmp_path / "pairs")
-    Image.fromarray(np.zeros((32, 32), np.uint8)).save(root / "val" / "label" / "1.png")
-    with pytest.raises(DatasetError, match=r"1\.png.*32 x 32"):
-        train(small.config(root, tmp_path / "run", data={"workers": 1}))
-    (root / "val" / "label" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    with pytest.raises(Exception, match=r"1\.png") as caught:
-        train(small.config(root, tmp_path / "run", data={"workers": 1}), overwrite=True)
-    assert caught.value.exit_code == 3
-
-
-def test_a_run_that_cannot_begin_leaves_the_old_one(finished, tmp_path):
-    config, result, _ = finished
-    before = {path: path.read_bytes() for path in result.run.rglob("*") if path.is_file()}
-    for changes in ({"data": {"root": str(tmp_path / "gone")}}, {"model": {"arguments": {"widht": 8}}}):
-        with pytest.raises(CDEngineError):
-            train(small.replaced(config, **changes), overwrite=True)
-    assert {path: path.read_bytes() for path in result.run.rglob("*") if path.is_file()} == before
-    with pytest.raises(CDEngineError):
-        train(
-            small.replaced(
-                dataclasses.replace(config, output=str(tmp_path / "new")), data={"root": str(tmp_path / "x")}
-            )
-        )
-    assert os.listdir(tmp_path) == []
-
-
-def test_figures_of_classes_need_classes(pairs, tmp_path):
-    with pytest.raises(ConfigError, match=r"trainer\.monitor"):
-        train(small.config(pairs, tmp_path / "run", trainer={"monitor": "sek"}))
-
-
-def test_empty_split(tmp_path):
-    root = small.make_pairs(tmp_path / "pairs")
-    for file in (root / "val").rglob("*.png"):
-        file.unlink()
-    with pytest.raises(DatasetError, match="val"):
-        train(small.config(root, tmp_path / "run"))
-
-
-def test_all_unchanged_trains(tmp_path):
-    root = small.make_pairs(tmp_path / "pairs")
-    for file in root.rglob("label/*.png"):
-        Image.fromarray(np.zeros((64, 64), np.uint8)).save(file)
-    result = train(small.config(root, tmp_path / "run", trainer={"epochs": 1}, data={"coding": "0/255"}))
-    assert all(np.isfinite(value) for value in result.metrics.values())
-
-
-def test_shared_pairs_are_refused(pairs, tmp_path):
-    with pytest.raises(DatasetError, match="figures would be too good"):
-        train(small.config(pairs, tmp_path / "run", data={"validation": "train"}))
-
-
-def test_holdout(pairs, tmp_path):
-    result = train(small.config(pairs, tmp_path / "run", data={"validation": "holdout"}, trainer={"epochs": 1}))
-    training = read_card(result.model).training
-    assert (training["train_pairs"], training["validation_pairs"]) == (4, 2)
-
-
-def test_existing_folders(finished, tmp_path):
-    config, result, _ = finished
-    with pytest.raises(OutputExistsError, match="--overwrite"):
-        train(config)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.tex").write_text("x")
-    for overwrite in (False, True):
-        with pytest.raises(OutputExistsError):
-            train(dataclasses.replace(config, output=str(tmp_path / "mine")), overwrite=overwrite)
-    assert (tmp_path / "mine" / "thesis.tex").exists() and (result.run / "last.ckpt").exists()
 
 
 def test_resume_of_other_pairs_or_damage(finished, tmp_path):
