@@ -4,11 +4,13 @@ import csv
 import dataclasses
 import json
 import logging
+import math
 import os
 import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 import small_training as small
 import torch
@@ -343,3 +345,13 @@ def test_a_run_goes_on_from_any_folder(pairs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train(load_config(tmp_path / "run" / "config.yaml"), resume=True)
     assert len(rows(tmp_path / "run")) == 2
+
+
+def test_half_precision_and_strict_determinism(pairs, tmp_path):
+    options = {"epochs": 1, "precision": "bf16", "deterministic": True}
+    result = train(small.config(pairs, tmp_path / "run", trainer=options))
+    assert all(map(math.isfinite, result.metrics.values()))
+    assert all(value.dtype != torch.bfloat16 for value in small.weights(result.model).values())
+    assert not torch.are_deterministic_algorithms_enabled()
+    other = train(small.config(pairs, tmp_path / "other", trainer={"epochs": 1}))
+    assert rows(other.run) != rows(result.run)
