@@ -76,7 +76,8 @@ docs: install ## option tables in docs/cli.md are those of the parsers, and link
 DATA ?= ../shared/data
 PAIRS ?= 60000
 train-default: install ## train the shipped RGB model on free imagery in DATA (hours; goes on where it stopped)
-	$(PYTHON) -m tools.make_default_pairs $(DATA) --scenes 400
+	$(PYTHON) -m tools.make_default_pairs $(DATA) --scenes 180
+	$(PYTHON) -m tools.backbone_weights build/default/efficientnet_lite0.safetensors
 	$(PYTHON) -m tools.train_default $(DATA) --until $(PAIRS) --threads 2
 	$(PYTHON) -m tools.finish_default $(DATA)
 	$(PYTHON) benchmarks/default_model.py $(DATA) --models build/default/rgb-vhr-v1.safetensors cva irmad

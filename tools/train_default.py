@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cdengine.models.btc import BTC
 from cdengine.models.layers import upsample
+from cdengine.models.pretrained import load_backbone
 from cdengine.models.zoo import build
 from cdengine.synthesis.composites.compose import Composer
 from cdengine.synthesis.composites.scenepool import read_scenes
@@ -32,14 +33,16 @@ from cdengine.training.checkpoint import read_checkpoint, write_checkpoint
 
 FOLDER = Path("build/default")
 OUTLINES = Path("configs/rgb-vhr-v1.outlines.json")
-ARCHITECTURE, ARGUMENTS = "btc", {"backbone": "resnet18", "levels": 4, "width": 64}
+BACKBONE = FOLDER / "efficientnet_lite0.safetensors"  # of tools.backbone_weights
+ARCHITECTURE, ARGUMENTS = "btc", {"backbone": "efficientnet_lite0", "levels": 5, "width": 64}
 INPUTS = {"bands_before": 3, "bands_after": 3}
-MEAN, STD = 109.0, 51.0  # of composites, counts of 0..255, all bands alike
+MEAN, STD = 127.0, 128.0  # what the backbone's ImageNet weights know; counts of 0..255, all bands alike
 SEED, BATCH = 1, 8
-RATE, DECAY, CLIP = 1e-3, 0.02, 5.0
+RATE, BACKBONE_RATE, DECAY, CLIP = 1e-3, 3e-4, 0.02, 5.0
+FROZEN_STAGES = 2  # those of strides 2 and 4 see edges and colours, need no training, and cost half of its time
 WARM = 1_500  # pairs over which the learning rate rises
 AVERAGE = 0.998
-DICE, BUILDINGS = 0.5, 0.5  # weights of the Dice loss and of the buildings of each date
+DICE, BUILDINGS = 0.5, 0.5  # weights of the Dice loss and of the buildings of a date
 SCENES_HELD_OUT = 16
 
 
@@ -77,16 +80,26 @@ class Learner(nn.Module):
         network = build(ARCHITECTURE, {**ARGUMENTS, **INPUTS})
         assert isinstance(network, BTC)
         self.network = network
+        features = network.encoder.backbone.features
+        self.frozen = [features.conv_stem, features.bn1, *list(features.blocks)[:FROZEN_STAGES]]
+        for part in self.frozen:
+            part.requires_grad_(False)
         self.buildings = nn.Conv2d(network.head.in_channels, 1, 1)
 
-    def forward(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of change, of buildings before, of buildings after, each (B, 1, H, W)."""
+    def train(self, mode: bool = True) -> Learner:
+        """Training mode for all but the frozen stages, whose batch norms keep ImageNet's statistics."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
+    def forward(self, before: Tensor, after: Tensor, later: bool) -> tuple[Tensor, Tensor]:
+        """Logits of change, and of the buildings of one date (the later one or the earlier), each (B, 1, H, W)."""
         net = self.network
         first, second = (levels[net.first :] for levels in net.encoder(before, after))
-        triples = [torch.cat([torch.abs(b - a), a, b]) for a, b in zip(first, second, strict=True)]
-        change, earlier, later = net.decoder(triples).chunk(3)
-        heads = net.head(change), self.buildings(earlier), self.buildings(later)
-        return tuple(upsample(logits, net.factor) for logits in heads)  # type: ignore[return-value]
+        doubles = [torch.cat([torch.abs(b - a), b if later else a]) for a, b in zip(first, second, strict=True)]
+        change, one = net.decoder(doubles).chunk(2)
+        return upsample(net.head(change), net.factor), upsample(self.buildings(one), net.factor)
 
 
 def normalised(image: Tensor) -> Tensor:
@@ -96,8 +109,9 @@ def normalised(image: Tensor) -> Tensor:
 
 def entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean binary cross-entropy over what is known."""
-    known = target != UNKNOWN
-    return functional.binary_cross_entropy_with_logits(logits[:, 0][known], target[known].float())
+    known = (target != UNKNOWN).float()
+    each = functional.binary_cross_entropy_with_logits(logits[:, 0], (target == 1).float(), reduction="none")
+    return (each * known).sum() / known.sum().clamp(min=1)
 
 
 def dice(logits: Tensor, target: Tensor) -> Tensor:
@@ -118,12 +132,17 @@ class Run:
     def __init__(self, folder: Path) -> None:
         torch.manual_seed(SEED)
         self.folder = folder
-        self.learner = Learner().to(memory_format=torch.channels_last)
+        learner = Learner()
+        load_backbone(learner.network, BACKBONE)
+        self.learner = learner.to(memory_format=torch.channels_last)
         self.average = AveragedNetwork(self.learner, AVERAGE)
-        groups: list[list[nn.Parameter]] = [[], []]  # norms and biases are not decayed
-        for value in self.learner.parameters():
-            groups[value.ndim < 2].append(value)
-        settings = [{"params": groups[0], "weight_decay": DECAY}, {"params": groups[1], "weight_decay": 0.0}]
+        settings = []
+        for trained, rate in ((True, BACKBONE_RATE), (False, RATE)):
+            values = [v for n, v in self.learner.named_parameters() if ("backbone" in n) == trained and v.requires_grad]
+            settings += [
+                {"params": [v for v in values if v.ndim >= 2], "weight_decay": DECAY, "full_rate": rate},
+                {"params": [v for v in values if v.ndim < 2], "weight_decay": 0.0, "full_rate": rate},  # norms, biases
+            ]
         self.optimiser = torch.optim.AdamW(settings, RATE)
         self.seen = 0
 
@@ -158,12 +177,13 @@ class Run:
         """One batch; returns the parts of the loss."""
         self.learner.train()
         for group in self.optimiser.param_groups:
-            group["lr"] = RATE * factor
-        change, earlier, later = self.learner(normalised(before), normalised(after))
+            group["lr"] = group["full_rate"] * factor
+        later = self.seen // BATCH % 2 == 0
+        change, buildings = self.learner(normalised(before), normalised(after), later)
         parts = (
             entropy(change, labels[:, 0]),
             dice(change, labels[:, 0]),
-            entropy(torch.cat([earlier, later]), torch.cat([labels[:, 1], labels[:, 2]])),
+            entropy(buildings, labels[:, 2 if later else 1]),
         )
         loss = parts[0] + DICE * parts[1] + BUILDINGS * parts[2]
         self.optimiser.zero_grad(set_to_none=True)

@@ -212,6 +212,7 @@ class _Run:
                 ) from error
             raise
         finally:
+            batches.close()
             _end_children(trainer)
 
     def _trainer(self, epochs: int, callbacks: list[pl.Callback]) -> pl.Trainer:

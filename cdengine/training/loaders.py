@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import lightning.pytorch as pl
@@ -35,6 +36,7 @@ class Batches(pl.LightningDataModule):
         self.per_epoch = config.trainer.epoch_batches or math.ceil(data.windows / (size * world))
         self.validation_batches = len(range(rank, len(data.validation), world))  # type: ignore[arg-type]
         self.epoch, self.start = 0, 0
+        self._open: dict[str, _Loader] = {}  # the newest of each kind
         self._sampler = PairSampler(
             len(data.train),  # type: ignore[arg-type]
             weights=data.weights,
@@ -49,12 +51,18 @@ class Batches(pl.LightningDataModule):
         size = self._config.data.batch_size
         self._sampler.set_epoch(self.epoch, self.start * size)
         # a plain list: Lightning would call a sampler's `set_epoch` with its own count of epochs
-        return self._loader(self._data.train, list(self._sampler), size)
+        return self._loader("train", self._data.train, list(self._sampler), size)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Whole pairs one by one, since their sizes may differ."""
         count = len(self._data.validation)  # type: ignore[arg-type]
-        return self._loader(self._data.validation, range(self._rank, count, self._world), 1)
+        return self._loader("validation", self._data.validation, range(self._rank, count, self._world), 1)
+
+    def close(self) -> None:
+        """Ends the processes that read, whatever state they are in; never raises for those that were killed."""
+        for loader in self._open.values():
+            loader.close()
+        self._open.clear()
 
     def on_before_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
         """Raises what went wrong in a worker."""
@@ -62,9 +70,9 @@ class Batches(pl.LightningDataModule):
             raise batch["error"]
         return batch
 
-    def _loader(self, pairs: Dataset[Sample], order: Sequence[Any], size: int) -> DataLoader[Sample]:
+    def _loader(self, kind: str, pairs: Dataset[Sample], order: Sequence[Any], size: int) -> DataLoader[Sample]:
         workers = min(self._config.data.workers, math.ceil(len(order) / size))
-        return DataLoader(
+        self._open[kind] = loader = _Loader(
             _Carrying(pairs),
             size,
             sampler=order,
@@ -73,6 +81,31 @@ class Batches(pl.LightningDataModule):
             pin_memory=self._pin,
             worker_init_fn=_leave_signals,
         )
+        return loader
+
+
+class _Loader(DataLoader[Sample]):
+    """A loader that can be closed.
+
+    torch tells of a killed worker by an exception out of its signal handler, wherever the program is at that moment. In
+    the iterator's own `__del__` nobody could take it: it would be printed as "Exception ignored". So the iterator is
+    held here until `close` has shut it down.
+    """
+
+    _iterator_held: Any = None
+
+    def __iter__(self) -> Any:  # noqa: ANN401 -- torch's class for it is private
+        self.close()
+        self._iterator_held = super().__iter__()
+        return self._iterator_held
+
+    def close(self) -> None:
+        """Ends the workers of the last iterator; one that has ended or has none is left as it is."""
+        held, self._iterator_held = self._iterator_held, None
+        shut_down = getattr(held, "_shutdown_workers", None)  # absent without workers
+        if shut_down is not None:
+            with suppress(RuntimeError):  # the killed worker once more
+                shut_down()
 
 
 class Fault(dict[str, Any]):
