@@ -30,8 +30,10 @@ VALIDATION = 240
 SOURCES = (
     "UC Merced land use (USGS, public domain); NEON AOP (open data); USGS coast; Humans in the Loop / MBRSC Dubai "
     "(open access); OpenAerialMap Banepa and Kampala (CC-BY-4.0) with OpenStreetMap labels (ODbL); Brighton Beach "
-    "drone photographs (BSD-2-Clause); scenes rendered by cdengine"
+    "drone photographs (BSD-2-Clause); scenes rendered by cdengine. Contains information from OpenStreetMap, which is "
+    "made available under the Open Database Licence"
 )
+FIRST_WEIGHTS = "EfficientNet-Lite0 trained on ImageNet by the TensorFlow authors (Apache-2.0)"
 
 
 def probability(network: torch.nn.Module, before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -82,7 +84,8 @@ def card_of(threshold: float, seen: int, metrics: dict[str, object]) -> ModelCar
         "data": SOURCES,
         "pairs": seen,
         "seed": SEED,
-        "how": "composites and rendered scenes only, from random weights; no real change pair was seen",
+        "first_weights": FIRST_WEIGHTS,
+        "how": "composites and rendered scenes only; no real change pair was seen",
         "limits": "RGB of 0.3 to 2 m, 8 bit; buildings and other roofed structures, not roads, soil or vegetation",
     }
     return ModelCard(
