@@ -26,6 +26,10 @@ from tools.make_default_pairs import composer_of
 from tools.train_default import ARCHITECTURE, ARGUMENTS, FOLDER, MEAN, OUTLINES, SEED, STD, Run, normalised
 
 QUIET = 0.002
+# Of composites, counts of 0 to 255. The card tells these, so that `detect` can see when values are of another kind; the
+# backbone's own MEAN and STD are far wider.
+TRUE_MEAN, TRUE_STD = 109.0, 51.0
+PIXELS_M = 0.6  # buildings of 8 to 60 pixels: 0.3 to 2 m
 VALIDATION = 240
 SOURCES = (
     "UC Merced land use (USGS, public domain); NEON AOP (open data); USGS coast; Humans in the Loop / MBRSC Dubai "
@@ -76,10 +80,24 @@ def calibrated(network: torch.nn.Module, data: Path, count: int) -> tuple[float,
     return threshold, {name: round(value, 4) for name, value in figures.items()}
 
 
+def restated(network: torch.nn.Module) -> torch.nn.Module:
+    """The same function of pixels that are normalised by TRUE_MEAN and TRUE_STD (but for the grey beyond the border).
+
+    (v - MEAN) / STD = (v - TRUE_MEAN) / TRUE_STD · TRUE_STD / STD + (TRUE_MEAN - MEAN) / STD, so the first kernel is
+    scaled, and the constant that it made of the second term goes into the mean of the normalisation behind it.
+    """
+    features = network.encoder.backbone.features
+    kernel, norm = features.conv_stem.weight, features.bn1
+    with torch.no_grad():
+        norm.running_mean -= kernel.sum((1, 2, 3)) * (TRUE_MEAN - MEAN) / STD
+        kernel *= TRUE_STD / STD
+    return network
+
+
 def card_of(threshold: float, seen: int, metrics: dict[str, object]) -> ModelCard:
     """The card of the shipped model."""
     bands = ("red", "green", "blue")
-    date = DateInput(bands, (MEAN / 255,) * 3, (STD / 255,) * 3, 1 / 255)
+    date = DateInput(bands, (TRUE_MEAN / 255,) * 3, (TRUE_STD / 255,) * 3, 1 / 255, PIXELS_M)
     training = {
         "data": SOURCES,
         "pairs": seen,
@@ -119,7 +137,7 @@ def main() -> None:
     network = run.averaged()
     threshold, figures = calibrated(network, args.data, args.validation)
     told = json.loads(args.metrics.read_text()) if args.metrics else {}
-    save_model(args.output, network, card_of(threshold, run.seen, {**figures, **told}), half=True)
+    save_model(args.output, restated(network), card_of(threshold, run.seen, {**figures, **told}), half=True)
     size = args.output.stat().st_size / 1e6
     print(json.dumps({"threshold": threshold, "pairs": run.seen, "megabytes": round(size, 2), **figures}))
 

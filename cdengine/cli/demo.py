@@ -114,22 +114,33 @@ def _write_scenes(folder: Path, pair: ScenePair, reporter: Reporter) -> dict[str
 
 
 def _scores(change: str, pair: ScenePair) -> dict[str, float | None]:
-    """Precision, recall and F1 of changed pixels against the truth of the rendered scene."""
+    """Precision, recall and F1 against the truth of the rendered scene: of all changes, and of buildings alone."""
     import numpy as np
 
     from cdengine.raster.quiet import opened
+    from cdengine.synthesis.scenes.classes import BUILDING
 
     with opened(change) as file:
         found = file.read(1)
-    compared = found != 255
-    hits = int(np.count_nonzero((found == 1) & (pair.change == 1)))
-    claimed = int(np.count_nonzero(found == 1))
-    real = int(np.count_nonzero((pair.change == 1) & compared))
+    compared, real = found != 255, pair.change == 1
+    building = (pair.before_classes == BUILDING) != (pair.after_classes == BUILDING)
+
+    def agreement(prefix: str, truth: Any, scored: Any) -> dict[str, float | None]:  # noqa: ANN401 (NumPy comes late)
+        claimed, true = (int(np.count_nonzero(part & scored)) for part in (found == 1, truth))
+        hits = int(np.count_nonzero((found == 1) & truth & scored))
+        return {
+            f"{prefix}precision": hits / claimed if claimed else None,
+            f"{prefix}recall": hits / true if true else None,
+            f"{prefix}f1": 2 * hits / (claimed + true) if claimed + true else None,
+        }
+
+    share = 100 * int(np.count_nonzero(real & compared)) / max(1, int(np.count_nonzero(compared)))
+    scores = agreement("", real, compared)
+    # a tree that was felled is neither a hit nor a false alarm for one who looks for buildings
     return {
-        "precision": hits / claimed if claimed else None,
-        "recall": hits / real if real else None,
-        "f1": 2 * hits / (claimed + real) if claimed + real else None,
-        "true_changed_percent": 100 * real / max(1, int(np.count_nonzero(compared))),
+        **scores,
+        **agreement("building_", real & building, compared & (building | ~real)),
+        "true_changed_percent": share,
     }
 
 
@@ -141,6 +152,8 @@ def _text(outputs: dict[str, str], model: str, scores: dict[str, float | None], 
     lines = [
         f"scene {seed}, {scores['true_changed_percent']:.1f} % of it really changed; found by {model}:",
         f"  precision {shown('precision')}, recall {shown('recall')}, F1 {shown('f1')} (pixels, against the truth)",
+        f"  buildings that came or went: precision {shown('building_precision')}, recall {shown('building_recall')}, "
+        f"F1 {shown('building_f1')}",
     ]
     width = max(map(len, outputs)) + 2
     lines += [f"  {name + ':':<{width}}{path}" for name, path in outputs.items()]

@@ -1,4 +1,4 @@
-"""Whether a pair is what a model was trained on: its bands are an error, its range of values a warning."""
+"""Whether a pair is what a model was trained on: other bands are an error, other values or pixel sizes a warning."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cdengine.raster.pair import PixelSource, SourceInfo
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+FAR_PIXELS = 4.0  # times larger or smaller than the training pixels; what a network knows are sizes in pixels
 
 class ExpectedInputs:
     """Watches what a model is given. `look` may be called from several threads."""
@@ -27,7 +28,7 @@ class ExpectedInputs:
         self._lock = threading.Lock()
 
     def begin(self, source: PixelSource, reporter: Reporter) -> None:
-        """Checks the bands of both dates.
+        """Checks the bands of both dates, and warns of pixels much larger or smaller than the model knows.
 
         Raises:
             BandsError: a date has another number of bands than the model takes.
@@ -35,6 +36,14 @@ class ExpectedInputs:
         card = self._card
         _check_bands(source.before, card.before, card.name, "before")
         _check_bands(source.after, card.after, card.name, "after")
+        for info, expected in ((source.before, card.before), (source.after, card.after)):
+            known = expected.ground_sample_distance
+            # NaN compares as False: where a size is unknown, there is nothing to tell
+            if known is not None and max(info.pixel_m / known, known / info.pixel_m) >= FAR_PIXELS:
+                reporter.warning(
+                    f"{info.uri}: pixels of {info.pixel_m:.3g} m, but {card.name} was trained on pixels of about "
+                    f"{known:g} m: it may find little or nonsense; irmad and cva work at any pixel size"
+                )
         self._reporter = reporter
         self._uris = {"before": source.before.uri, "after": source.after.uri}
 

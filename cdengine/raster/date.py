@@ -36,12 +36,14 @@ class SourceInfo:
         bands: 1-based numbers of the selected bands.
         names: their descriptions ("" where the file has none).
         dtype: stored dtype of the delivered pixels.
+        pixel_m: about how wide its own pixels are on the ground, in metres; NaN where that is unknown.
     """
 
     uri: str
     bands: tuple[int, ...]
     names: tuple[str, ...]
     dtype: np.dtype[Any]
+    pixel_m: float = math.nan
 
     @property
     def count(self) -> int:
@@ -66,7 +68,7 @@ class Date:
             names = tuple(dataset.descriptions[band - 1] or "" for band in bands)
             dtype = np.result_type(*(dataset.dtypes[band - 1] for band in bands))
             self.validity = Validity.of(dataset, bands, label)
-        self.info = SourceInfo(raster.name, bands, names, dtype)
+        self.info = SourceInfo(raster.name, bands, names, dtype, geometry.pixel_metres(raster.grid))
         self.notes = raster.notes + self.validity.notes
         self.reader = BlockReader(raster, bands, self.validity, dtype)
         self.mapping: Mapping

@@ -10,6 +10,7 @@ import pytest
 import rasterio
 
 from cdengine.cli.main import main
+from cdengine.synthesis.scenes.classes import BUILDING
 
 FILES = ["after.tif", "after_classes.tif", "before.tif", "before_classes.tif", "change.gpkg", "change.tif",
          "change_truth.tif", "probability.tif", "quicklook.png", "report.html"]  # fmt: skip
@@ -37,6 +38,12 @@ def test_demo_renders_detects_and_scores(tmp_path):
     assert stats["precision"] == pytest.approx(precision)
     assert stats["recall"] == pytest.approx(recall)
     assert stats["f1"] == pytest.approx(2 * precision * recall / (precision + recall))
+    with rasterio.open(folder / "before_classes.tif") as first, rasterio.open(folder / "after_classes.tif") as second:
+        building = (first.read(1) == BUILDING) != (second.read(1) == BUILDING)
+    wanted = (real == 1) & building
+    hits, false = ((found == 1) & wanted).sum(), ((found == 1) & (real == 0)).sum()
+    assert stats["building_precision"] == pytest.approx(hits / (hits + false))
+    assert stats["building_recall"] == pytest.approx(hits / (wanted & compared).sum())
 
 
 def test_demo_says_where_things_are_and_keeps_earlier_ones(tmp_path, capsys):

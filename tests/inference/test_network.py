@@ -1,5 +1,7 @@
 """The network as a detector, with a real FC-Siam-diff and with small modules that misbehave on purpose."""
 
+import dataclasses
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -326,3 +328,15 @@ def test_augmented_network_turns_with_the_tile(network, tiles):
     detector = Augmented(network, "d4")
     turned = detector.predict(*(np.rot90(array, axes=(-2, -1)) for array in tiles))
     np.testing.assert_allclose(turned, np.rot90(detector.predict(*tiles), axes=(-2, -1)), atol=1e-5)
+
+
+@pytest.mark.parametrize(("metres", "told"), [(0.5, 0), (2.4, 0), (10.0, 1), (0.1, 1), (math.nan, 0)])
+def test_pixels_of_another_size_are_told(metres, told):
+    card = card_for()
+    card = dataclasses.replace(card, before=dataclasses.replace(card.before, ground_sample_distance=0.62))
+    source, sink = Source(), CollectSink()
+    source.before = dataclasses.replace(source.before, pixel_m=metres)
+    NetworkDetector(loaded(Difference(), card), CPU).prepare(source, Reporter(sink))
+    said = [event["message"] for event in sink.events if event.get("level") == "warning"]
+    assert len(said) == told
+    assert all("before.tif: pixels of" in line and "0.62 m" in line and "irmad" in line for line in said)
