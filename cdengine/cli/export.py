@@ -27,10 +27,10 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     output = Path(args.output)
     if output.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--output {args.output}: the suffix must be .onnx or .pt2")
-    from cdengine.models.shipped import SHIPPED, shipped_path
+    from cdengine.models.shipped import model_path
     from cdengine.raster.publish import Publication
 
-    source = shipped_path(args.model) if args.model in SHIPPED else Path(args.model)
+    source = model_path(args.model)
     publication = Publication(
         {"model": output},
         inputs=[source],

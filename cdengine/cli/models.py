@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `models`."""
-    parser.add_argument("file", nargs="?", metavar="FILE", help="show the card of this model file")
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="show the card of this shipped model or model file")
     parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
 
 
 def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     """Lists, or shows one card."""
-    return _card(args.file) if args.file else _overview()
+    return _card(args.model) if args.model else _overview()
 
 
 def _overview() -> Result:
@@ -40,19 +40,21 @@ def _overview() -> Result:
         f"training-free methods: {', '.join(METHODS)}",
         f"shipped models:        {', '.join(SHIPPED) or 'none in this version'}",
         f"architectures:         {', '.join(ARCHITECTURE_NAMES)}",
-        "Any model file (.safetensors, .onnx) can be given to detect --model; models FILE shows its card.",
+        "Any model file (.safetensors, .onnx) can be given to detect --model; models MODEL shows its card.",
     ]
     return Result(text="\n".join(lines), answer=answer)
 
 
-def _card(path: str) -> Result:
+def _card(name: str) -> Result:
     from cdengine.methods.table import METHODS
     from cdengine.models.container import read_card
+    from cdengine.models.shipped import model_path
 
-    if path in METHODS and not Path(path).exists():
-        raise UsageError(f"{path} is a training-free method and has no card; `detect --model {path}` uses it")
+    if name in METHODS and not Path(name).exists():
+        raise UsageError(f"{name} is a training-free method and has no card; `detect --model {name}` uses it")
+    path = model_path(name)
     card = read_card(path)
-    return Result(outputs={"model": path}, text=_as_text(card), answer=card.to_dict())
+    return Result(outputs={"model": str(path)}, text=_as_text(card), answer=card.to_dict())
 
 
 def _as_text(card: ModelCard) -> str:

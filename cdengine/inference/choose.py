@@ -17,7 +17,7 @@ from cdengine.inference.options import DetectOptions
 from cdengine.methods.table import METHODS
 from cdengine.models.container import read_card
 from cdengine.models.onnxfile import SUFFIX as EXPORTED
-from cdengine.models.shipped import SHIPPED, shipped_path
+from cdengine.models.shipped import SHIPPED, model_path
 from cdengine.raster.pair import SourceInfo
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _member(name: str, options: DetectOptions, reporter: Reporter) -> Detector:
         return METHODS[name]()
     if Path(name).suffix.lower() == EXPORTED:
         return _exported(Path(name), options, reporter)
-    return _network(shipped_path(name) if name in SHIPPED else Path(name), options, reporter)
+    return _network(model_path(name), options, reporter)
 
 
 def _exported(path: Path, options: DetectOptions, reporter: Reporter) -> OnnxDetector:

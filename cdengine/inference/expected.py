@@ -17,6 +17,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 FAR_PIXELS = 4.0  # times larger or smaller than the training pixels; what a network knows are sizes in pixels
 
+
 class ExpectedInputs:
     """Watches what a model is given. `look` may be called from several threads."""
 

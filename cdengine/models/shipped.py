@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -47,3 +48,12 @@ def shipped_path(name: str) -> Path:
     if hashlib.sha256(path.read_bytes()).hexdigest() != model.sha256:
         raise ModelHashError(f"{path}: the shipped model {name} was altered: install cdengine again")
     return path
+
+
+def model_path(name: str | os.PathLike[str]) -> Path:
+    """The file that a user means: of the shipped model with this name, else the path itself.
+
+    Raises:
+        ModelHashError: see `shipped_path`.
+    """
+    return shipped_path(str(name)) if str(name) in SHIPPED else Path(name)

@@ -13,6 +13,7 @@ import yaml
 
 from cdengine.data.transforms import Augmentation
 from cdengine.errors import ConfigError
+from cdengine.models.shipped import SHIPPED
 from cdengine.training.strict import apply_sets, fill, read_yaml
 
 
@@ -23,8 +24,9 @@ class ModelConfig:
     Attributes:
         architecture: a name of `cdengine models`.
         arguments: of its constructor, band and class counts apart.
-        weights: a model file to start from; its architecture must be this one.
-        pretrained: first weights of the backbone: a local file in timm's naming, or "timm" to fetch timm's own.
+        weights: a model file, or the name of a shipped model, to start from; its architecture must be this one.
+        pretrained: first weights of the backbone: a local file in timm's naming, a model file or shipped model that has
+            this backbone, or "timm" to fetch timm's own.
     """
 
     architecture: str = "fc-siam-diff"
@@ -287,7 +289,7 @@ def portable(config: TrainConfig) -> TrainConfig:
     """The same run with its files named in full, so that it can go on from any folder."""
 
     def full(path: str | None) -> str | None:
-        return path if path in (None, "timm") else str(Path(str(path)).absolute())
+        return path if path is None or path in ("timm", *SHIPPED) else str(Path(path).absolute())
 
     model = dataclasses.replace(
         config.model, weights=full(config.model.weights), pretrained=full(config.model.pretrained)

@@ -22,6 +22,7 @@ from cdengine.inference.device import Device, choose_device
 from cdengine.models.card import ModelCard
 from cdengine.models.modelfile import load_model
 from cdengine.models.pretrained import fetch_backbone, load_backbone
+from cdengine.models.shipped import model_path
 from cdengine.models.zoo import ARCHITECTURES, build
 from cdengine.training.checkpoint import read_checkpoint
 from cdengine.training.config import TrainConfig, check, completed, load_config
@@ -146,7 +147,7 @@ class _Run:
         arguments = {**model.arguments, **counts, **({"classes": len(classes)} if classes else {})}
         network = build(model.architecture, arguments)
         if model.weights is not None:
-            loaded = load_model(model.weights)
+            loaded = load_model(model_path(model.weights))
             card = loaded.card
             if (card.architecture, card.constructor_arguments()) != (model.architecture, arguments):
                 raise ConfigError(
@@ -158,7 +159,7 @@ class _Run:
         if fresh and model.pretrained == "timm":
             fetch_backbone(network)
         elif fresh and model.pretrained is not None:
-            load_backbone(network, model.pretrained)
+            load_backbone(network, model_path(model.pretrained))
         if self.device.kind == "cuda":
             network = network.to(memory_format=torch.channels_last)
         return network, data, classes

@@ -10,7 +10,7 @@ from . import destinations, fields
 MODEL_HELP = (
     "default, the name of a model that comes with the engine or lies in your folder of models, a training-free method "
     f"({', '.join(METHODS)}), or a model file (.safetensors). default chooses by the bands: the engine's model for RGB "
-    "imagery (cva where it ships none), irmad for other bands."
+    "imagery (buildings at 0.3 to 2 m pixels), irmad for other bands."
 )
 
 BEFORE = fields.Raster(

@@ -176,3 +176,12 @@ def test_recipes_of_the_project_can_be_read(path):
     config = load_config(path)
     counts = {"bands_before": 3, "bands_after": 3}
     build_meta(config.model.architecture, {**config.model.arguments, **counts})
+
+
+RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_of_the_project_is_sound(path):
+    config = load_config(path)
+    build_meta(config.model.architecture, {**config.model.arguments, "bands_before": 3, "bands_after": 3})

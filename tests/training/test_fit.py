@@ -26,6 +26,7 @@ from cdengine.errors import (
 from cdengine.events import Cancellation, CollectSink, Reporter
 from cdengine.models.container import read_card
 from cdengine.models.modelfile import load_model
+from cdengine.models.shipped import shipped_path
 from cdengine.training.config import load_config
 from cdengine.training.datasets import open_data
 from cdengine.training.fit import train
@@ -335,6 +336,18 @@ def test_a_backbone_from_a_file(pairs, tmp_path):
     convolutions = [name for name, value in weights.items() if value.ndim == 4]
     for name in convolutions:
         assert any(key.endswith(name) and torch.equal(trained[key], weights[name]) for key in trained), name
+
+
+def test_the_backbone_of_the_shipped_model(pairs, tmp_path):
+    still = {"optimiser": {"learning_rate": 0.0}, "trainer": {"epochs": 1, "epoch_batches": 1, "ema": 0}}
+    arguments = {"backbone": "efficientnet_lite0", "levels": 5, "width": 16}
+    model = {"architecture": "btc", "arguments": arguments, "pretrained": "rgb-vhr-v1"}
+    result = train(small.config(pairs, tmp_path / "run", model=model, **still))
+    trained, shipped = small.weights(result.model), small.weights(shipped_path("rgb-vhr-v1"))
+    kernels = [name for name, value in shipped.items() if "backbone" in name and value.ndim == 4]
+    assert len(kernels) > 40
+    assert all(torch.equal(trained[name], shipped[name].float()) for name in kernels)
+    train(load_config(tmp_path / "run" / "config.yaml"), resume=True)  # its name, not a path, stands in the folder
 
 
 def test_a_run_goes_on_from_any_folder(pairs, tmp_path, monkeypatch):
