@@ -74,13 +74,15 @@ docs: install ## option tables in docs/cli.md are those of the parsers, and link
 
 # Hours on two cores; the same command goes on where it was stopped. All of it lies in build/default.
 DATA ?= ../shared/data
-PAIRS ?= 60000
+PAIRS ?= 12500
 train-default: install ## train the shipped RGB model on free imagery in DATA (hours; goes on where it stopped)
 	$(PYTHON) -m tools.make_default_pairs $(DATA) --scenes 180
 	$(PYTHON) -m tools.backbone_weights build/default/efficientnet_lite0.safetensors
-	$(PYTHON) -m tools.train_default $(DATA) --until $(PAIRS) --threads 2
+	$(PYTHON) -m tools.train_default $(DATA) --until $(PAIRS) --cool 4500 --threads 2
 	$(PYTHON) -m tools.finish_default $(DATA)
-	$(PYTHON) benchmarks/default_model.py $(DATA) --models build/default/rgb-vhr-v1.safetensors cva irmad
+	$(PYTHON) benchmarks/default_model.py $(DATA) --models build/default/rgb-vhr-v1.safetensors cva irmad \
+	  --card build/default/figures.json
+	$(PYTHON) -m tools.finish_default $(DATA) --metrics build/default/figures.json
 
 clean: ## what make built (not the environment)
 	rm -rf build dist

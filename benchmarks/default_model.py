@@ -1,6 +1,7 @@
 """Figures of the default model, and of training-free methods, on very-high-resolution RGB pairs it never saw.
 
-    python benchmarks/default_model.py ../shared/data [--models …] [--output FILE.md] [--pictures DIR]
+    python benchmarks/default_model.py ../shared/data [--models …] [--output FILE.md] [--card FILE.json]
+        [--pictures DIR]
 
 Average precision and F1 (at the model's own threshold) of each source; F1 pooled over LEVIR and Beijing; false alarms
 on the unchanged windows of the large LEVIR tile and on images against jittered copies of themselves (other colours,
@@ -120,6 +121,7 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", nargs="+", default=["rgb-vhr-v1", "cva", "irmad"])
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--card", type=Path, help="for tools.finish_default --metrics: the first model's, others named")
     parser.add_argument("--pictures", type=Path)
     args = parser.parse_args()
     if args.pictures:
@@ -139,6 +141,10 @@ def main():
     print(text)
     if args.output:
         args.output.write_text(text, encoding="utf-8")
+    if args.card:
+        first, *others = results.items()
+        told = dict(first[1]) | {f"{name}: {key}": value for name, own in others for key, value in own.items()}
+        args.card.write_text(json.dumps({key: round(value, 4) for key, value in told.items()}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,11 @@ class ShippedModel:
     sha256: str
 
 
-SHIPPED: dict[str, ShippedModel] = {}
+SHIPPED = {
+    "rgb-vhr-v1": ShippedModel(
+        "rgb-vhr-v1.safetensors", "binary", "ac61ae0b2d057950bfd725df11a67a764fcfe6d72571e290b6c086c507cd1f2d"
+    ),
+}
 
 
 def shipped_path(name: str) -> Path:

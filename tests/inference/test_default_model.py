@@ -13,6 +13,7 @@ from cdengine.data.layouts import find_pairs
 from cdengine.events import CollectSink, Reporter
 from cdengine.models.container import read_card
 from cdengine.models.shipped import WEIGHTS, shipped_path
+from cdengine.raster.quiet import opened
 from cdengine.synthesis.composites.appearance import jittered
 from cdengine.synthesis.scenes import render_pair, write_pair
 from cdengine.synthesis.scenes.classes import BUILDING
@@ -25,7 +26,7 @@ def changed(before, after, folder, **options):
     sink = CollectSink()
     output = folder / "change.tif"
     cdengine.detect(before, after, output, reporter=Reporter(sink), overwrite=True, **options)
-    with rasterio.open(output) as file:
+    with opened(output) as file:  # PNG pairs have no place on earth, and rasterio would warn
         return file.read(1), [event.get("message", "") for event in sink.events]
 
 
