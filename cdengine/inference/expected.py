@@ -45,6 +45,7 @@ class ExpectedInputs:
                     f"{info.uri}: pixels of {info.pixel_m:.3g} m, but {card.name} was trained on pixels of about "
                     f"{known:g} m: it may find little or nonsense; irmad and cva work at any pixel size"
                 )
+                break  # the other date is on the same grid
         self._reporter = reporter
         self._uris = {"before": source.before.uri, "after": source.after.uri}
 
