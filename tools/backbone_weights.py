@@ -16,6 +16,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -52,7 +53,7 @@ def fetch() -> dict[str, Tensor]:
 
 def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same under timm's names."""
-    model = timm.create_model(BACKBONE)
+    model: Any = timm.create_model(BACKBONE)
     places = [(stage, block) for stage, blocks in enumerate(model.blocks) for block in range(len(blocks))]
     found: dict[str, Tensor] = {}
     for name, value in weights.items():

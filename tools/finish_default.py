@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ def restated(network: torch.nn.Module) -> torch.nn.Module:
     (v - MEAN) / STD = (v - TRUE_MEAN) / TRUE_STD · TRUE_STD / STD + (TRUE_MEAN - MEAN) / STD, so the first kernel is
     scaled, and the constant that it made of the second term goes into the mean of the normalisation behind it.
     """
-    features = network.encoder.backbone.features
+    features: Any = network.get_submodule("encoder.backbone.features")
     kernel, norm = features.conv_stem.weight, features.bn1
     with torch.no_grad():
         norm.running_mean -= kernel.sum((1, 2, 3)) * (TRUE_MEAN - MEAN) / STD

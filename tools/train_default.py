@@ -15,6 +15,7 @@ import csv
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +81,7 @@ class Learner(nn.Module):
         network = build(ARCHITECTURE, {**ARGUMENTS, **INPUTS})
         assert isinstance(network, BTC)
         self.network = network
-        features = network.encoder.backbone.features
+        features: Any = network.encoder.backbone.features
         self.frozen = [features.conv_stem, features.bn1, *list(features.blocks)[:FROZEN_STAGES]]
         for part in self.frozen:
             part.requires_grad_(False)
