@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import nn
 
 from cdengine import __version__
-from cdengine.errors import ConfigError, ResourceError
+from cdengine.errors import CDEngineError, ConfigError, ResourceError
 from cdengine.events import Reporter
 from cdengine.inference.device import Device, choose_device
 from cdengine.models.card import ModelCard
@@ -204,11 +204,15 @@ class _Run:
                 "the device's memory is too small: lower data.batch_size (and raise trainer.accumulate as much), or "
                 "data.augmentation.crop"
             ) from error
-        except RuntimeError as error:
+        except CDEngineError:
+            raise
+        except Exception as error:
             progress.stop_if_asked()  # a signal to the whole group of processes ends those that read, too
-            if "DataLoader worker" in str(error):
+            # torch says so, if the system let it: the queue may fail first, in many ways
+            if "DataLoader worker" in str(error) or batches.reader_died():
+                said = " ".join(str(error).split())[:90]
                 raise ResourceError(
-                    f"a process that reads pairs was killed ({' '.join(str(error).split())[:90]}), perhaps for lack of "
+                    f"a process that reads pairs was killed ({said}), perhaps for lack of "
                     f"memory: lower data.workers, then --resume {self.run.path}"
                 ) from error
             raise

@@ -6,6 +6,7 @@ import math
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing import connection
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,6 +17,8 @@ from cdengine.data.sampling import PairSampler
 from cdengine.errors import CDEngineError
 from cdengine.training.config import TrainConfig
 from cdengine.training.datasets import TrainingData
+
+DYING_S = 1.0  # a killed process closes its ends of the queues first, and is gone a little later
 
 
 class Batches(pl.LightningDataModule):
@@ -58,6 +61,10 @@ class Batches(pl.LightningDataModule):
         count = len(self._data.validation)  # type: ignore[arg-type]
         return self._loader("validation", self._data.validation, range(self._rank, count, self._world), 1)
 
+    def reader_died(self) -> bool:
+        """Whether a process that reads was ended from outside; waits a moment for one that is just about to end."""
+        return any(loader.worker_died() for loader in self._open.values())
+
     def close(self) -> None:
         """Ends the processes that read, whatever state they are in; never raises for those that were killed."""
         for loader in self._open.values():
@@ -98,6 +105,13 @@ class _Loader(DataLoader[Sample]):
         self.close()
         self._iterator_held = super().__iter__()
         return self._iterator_held
+
+    def worker_died(self) -> bool:
+        """Whether a worker of the last iterator has ended by a signal or an error."""
+        workers = getattr(self._iterator_held, "_workers", [])  # absent without workers
+        if workers:
+            connection.wait([worker.sentinel for worker in workers], DYING_S)
+        return any(worker.exitcode not in (None, 0) for worker in workers)
 
     def close(self) -> None:
         """Ends the workers of the last iterator; one that has ended or has none is left as it is."""
