@@ -1,5 +1,6 @@
 """Exported graphs: one graph for every batch and size, the card inside, the same values as torch."""
 
+import copy
 import inspect
 
 import numpy as np
@@ -13,6 +14,7 @@ from cdengine.events import Reporter
 from cdengine.models import exporting
 from cdengine.models.container import read_card
 from cdengine.models.exporting import TOLERANCE, Deployable, export_onnx, export_program
+from cdengine.models.logits import Logits
 from cdengine.models.modelfile import LoadedModel
 from cdengine.models.normalise import Normaliser
 from cdengine.models.zoo import ARCHITECTURES
@@ -108,5 +110,19 @@ def test_other_values_than_torchs_are_an_error(tmp_path, monkeypatch):
 def test_every_architecture_exports(architecture, tmp_path):
     semantic = "classes" in inspect.signature(ARCHITECTURES[architecture]).parameters
     card = card_for(architecture, classes=("water", "wood", "field") if semantic else ())
-    exported = export_onnx(loaded(card), tmp_path / "m.onnx", Reporter())
-    assert exported.difference <= 1e-5
+    model = loaded(card)
+    exported = export_onnx(model, tmp_path / "m.onnx", Reporter())
+    # SNUNet's untrained logits reach 130, and float32 alone makes errors of 2e-4 in them
+    assert exported.difference <= max(1e-5, 2 * rounding(model.module))
+
+
+def rounding(module):
+    """Largest error that float32 makes in the probabilities of a network, against float64."""
+    generator = torch.Generator().manual_seed(1)
+    before, after = (torch.randn(1, 3, 128, 128, generator=generator) for _ in range(2))
+    found = []
+    with torch.inference_mode():
+        for kind in (torch.float32, torch.float64):
+            given = copy.deepcopy(module).to(kind)(before.to(kind), after.to(kind))
+            found.append(torch.sigmoid(given.change if isinstance(given, Logits) else given).double())
+    return float((found[0] - found[1]).abs().max())
