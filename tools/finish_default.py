@@ -6,8 +6,9 @@
 The threshold is found on composites of held-out images: F1 is nearly flat about its best, and the lowest threshold that
 is within 1 % of it is taken, since composites are fuller of things to be mistaken for a change than the world is, and a
 change that was missed costs the user more. It is raised if need be until held-out images against jittered copies of
-themselves give less than 0.2 % false alarms. No pair that the model is judged on is looked
-at. `--metrics` takes what `benchmarks/default_model.py` printed for this model into the card.
+themselves give less than 0.2 % false alarms. The threshold is computed without the pairs that the model is judged on;
+the rule itself was chosen with a look at them (docs/rgb-vhr-v1.md). `--metrics` takes what
+`benchmarks/default_model.py --card` wrote into the card.
 """
 
 from __future__ import annotations
