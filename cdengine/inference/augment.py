@@ -73,6 +73,11 @@ class Augmented:
         self._detector.prepare(source, reporter)
         self._adopt()  # a network knows its batch only now
 
+    def enter_thread(self, threads: int) -> None:
+        """Tells the detector, if it wants to know."""
+        if hasattr(self._detector, "enter_thread"):
+            self._detector.enter_thread(threads)
+
     def predict(self, before: Array, after: Array, valid: Array) -> Array:
         """Mean over the views; shapes as in `Detector.predict`."""
         total: Array | None = None

@@ -18,7 +18,7 @@ from cdengine.inference.detector import Detector, channels
 from cdengine.inference.earlier import finished, read_result
 from cdengine.inference.journal import Journal, journal_folder
 from cdengine.inference.layers import LayerFormat
-from cdengine.inference.memory import require_memory
+from cdengine.inference.memory import release_freed, require_memory
 from cdengine.inference.options import DEFAULT_TILE, DetectOptions
 from cdengine.inference.result import DetectionResult
 from cdengine.inference.run import Runner
@@ -161,13 +161,15 @@ class _Job:
         pair.check_unchanged()
         damaged = self._damaged(pair)
         described = detector.describe()
-        assembly = self._assembly(pair, tiling, layers, detector, threshold, described)
+        assembly = self._assembly(pair, tiling, layers, detector.classes, threshold, described)
+        del detector  # a network is not needed any more, and the outputs have need of its memory
+        release_freed()
         totals, polygons = self._assemble(assembly)
         if totals.valid == 0:
             reporter.warning("no pixel could be compared: nowhere do both dates have data (in the area of interest)")
         largest = polygons.largest if polygons is not None else ()
         stats: dict[str, Any] = {"threshold": float(threshold)}
-        stats |= figures(totals, detector.classes, pair.overlap)
+        stats |= figures(totals, assembly.classes, pair.overlap)
         if polygons is not None:
             stats["polygons"] = polygons.count
         stats |= damaged
@@ -262,7 +264,7 @@ class _Job:
         pair: Pair,
         tiling: Tiling,
         layers: LayerFormat,
-        detector: Detector,
+        classes: tuple[str, ...],
         threshold: float,
         described: dict[str, str | float],
     ) -> Assembly:
@@ -272,7 +274,7 @@ class _Job:
             rasters["probability"] = self.journal.folder / "probability.tif"
         tags = plan.tags(pair, self.choice, self.options, threshold, described, self.token)
         tags |= {f"CDENGINE_{date.upper()}_SHA256": value for date, value in self.sums.result().items()}
-        return Assembly(pair.grid, pair.window, tiling, layers, detector.classes, rasters, tags, self.options.cog)
+        return Assembly(pair.grid, pair.window, tiling, layers, classes, rasters, tags, self.options.cog)
 
     def _assemble(self, assembly: Assembly) -> tuple[Totals, PolygonStream | None]:
         if "polygons" not in self.publication.targets:

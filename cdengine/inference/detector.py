@@ -27,7 +27,8 @@ class Detector(Protocol):
         threshold: change = probability >= threshold; `prepare` may set it.
 
     Optional attributes: `tile` (preferred tile size), `batch` (tiles per call when none was asked for), `concurrency`
-    (calls of `predict` worth running at a time; default: as many as reading threads).
+    (calls of `predict` worth running at a time; default: as many as reading threads). Optional method:
+    `enter_thread(threads)`, called first in each of the threads that share the calls of `predict`.
     """
 
     # properties, so that a plain attribute and a computed one both fit

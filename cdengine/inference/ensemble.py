@@ -65,6 +65,12 @@ class Ensemble:
             member.prepare(source, reporter)
         self._adopt(min, "batch", "concurrency")  # a network knows its batch only now
 
+    def enter_thread(self, threads: int) -> None:
+        """Tells every member that wants to know."""
+        for member in self._members:
+            if hasattr(member, "enter_thread"):
+                member.enter_thread(threads)
+
     def predict(self, before: Array, after: Array, valid: Array) -> Array:
         """Mean of the members' probabilities; shapes as in `Detector.predict`."""
         total = self._members[0].predict(before, after, valid).astype(np.float64)

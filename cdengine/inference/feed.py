@@ -67,7 +67,7 @@ class RowFeed:
             self._after[:, here] = block.after[:, there]
             self._valid[here] = block.valid[there]
             self._stop = end
-        self._rest = block if last > stop else None
+        self._rest = _below(block, stop - first) if last > stop else None
 
     def cut(self, col: int, size: tuple[int, int]) -> tuple[Array, Array, Array]:
         """One tile of the rows held, from column `col` on.
@@ -85,3 +85,13 @@ class RowFeed:
         before = np.pad(self._before[:, rows, cols], ((0, 0), *pad), mode="edge")
         after = np.pad(self._after[:, rows, cols], ((0, 0), *pad), mode="edge")
         return before, after, valid
+
+
+def _below(block: PixelBlock, rows: int) -> PixelBlock:
+    """What lies under the first `rows` of a strip: copied where little is left, so that the strip can be let go."""
+    window = block.window
+    rows = max(rows, 0)
+    if window.height - rows > window.height // 2:
+        return block
+    part = Window(window.row + rows, window.col, window.height - rows, window.width)
+    return PixelBlock(part, block.before[:, rows:].copy(), block.after[:, rows:].copy(), block.valid[rows:].copy())

@@ -108,7 +108,8 @@ class Runner:
         done = rows.starts[first] * window.width if first else 0
         # Training-free methods are NumPy and gain from calling threads; a network has its own.
         threads = getattr(self._detector, "concurrency", self._workers)
-        compute = ThreadPoolExecutor(threads, "cdengine-compute")
+        enter = getattr(self._detector, "enter_thread", None)
+        compute = ThreadPoolExecutor(threads, "cdengine-compute", enter, (threads,) if enter else ())
         store = ThreadPoolExecutor(1, "cdengine-store")
         strips = self._source.strips(self._workers, start_row=window.row + rows.starts[rows.first_needed(first)])
         try:

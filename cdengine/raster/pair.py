@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import starmap
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
@@ -245,9 +246,8 @@ class Pair:
                 block, validities, tasks = self._job(strip)
                 yield (block, validities), tasks
 
-        for block, validities in read_ahead(jobs(), workers, ahead, self._reporter.check):
-            yield _joined(block, validities)
-            del block, validities  # a wide strip is hundreds of megabytes: gone before the next is waited for
+        # No loop: its variable would hold a strip, hundreds of megabytes of a wide pair, until the next is asked for.
+        yield from starmap(_joined, read_ahead(jobs(), workers, ahead, self._reporter.check))
 
     def check_unchanged(self) -> None:
         """Compares the files with what they were when the pair was opened.

@@ -39,10 +39,8 @@ def read_ahead(
                 pending.append((job[0], [pool.submit(task) for task in job[1]]))
             if not pending:
                 return
-            value, futures = pending.popleft()
-            _finish(futures, check)
-            yield value
-            del value, futures  # the consumer is done with it: free before the next is waited for
+            _finish(pending[0][1], check)
+            yield pending.popleft()[0]  # without a name here: it is gone as soon as the consumer lets go of it
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

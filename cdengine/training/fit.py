@@ -204,12 +204,12 @@ class _Run:
                 "the device's memory is too small: lower data.batch_size (and raise trainer.accumulate as much), or "
                 "data.augmentation.crop"
             ) from error
-        except CDEngineError:
-            raise
         except Exception as error:
             progress.stop_if_asked()  # a signal to the whole group of processes ends those that read, too
-            # torch says so, if the system let it: the queue may fail first, in many ways
-            if "DataLoader worker" in str(error) or batches.reader_died():
+            # torch says so out of its signal handler, so in the middle of anything, whose own error may then quote it;
+            # or the queue fails first, in many ways
+            ours = isinstance(error, CDEngineError)
+            if "DataLoader worker" in str(error) or (not ours and batches.reader_died()):
                 said = " ".join(str(error).split())[:90]
                 raise ResourceError(
                     f"a process that reads pairs was killed ({said}), perhaps for lack of "

@@ -14,7 +14,9 @@ from cdengine.events import CollectSink, Reporter
 from cdengine.inference.augment import Augmented
 from cdengine.inference.detector import BatchTooLarge
 from cdengine.inference.device import Device
+from cdengine.inference.ensemble import Ensemble
 from cdengine.inference.network import NetworkDetector
+from cdengine.methods.table import METHODS
 from cdengine.models.logits import Logits
 from cdengine.models.modelfile import LoadedModel
 from cdengine.raster.grid import Window
@@ -221,10 +223,36 @@ def test_values_unlike_the_training_data_are_warned_of_once(tiles):
 def test_the_card_sets_the_defaults():
     detector = NetworkDetector(loaded(card=card_for(threshold=0.3, tile=256, margin=24)), CPU)
     assert (detector.threshold, detector.tile, detector.margin) == (0.3, 256, 24)
-    assert (detector.name, detector.classes, detector.batch, detector.concurrency) == ("a model", (), 1, 1)
+    assert (detector.name, detector.classes, detector.batch) == ("a model", (), 1)
     facts = detector.describe()
     assert facts["model_sha256"] == "ab" * 32
     assert (facts["device"], facts["precision"], facts["architecture"]) == ("cpu", "fp32", "fc-siam-diff")
+
+
+# ---------------------------------------------------------------- cores
+def test_calls_at_a_time_share_the_cores_and_leave_other_threads_theirs():
+    cores = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        detector = NetworkDetector(loaded(Difference()), CPU)
+        assert detector.concurrency == 2
+        with ThreadPoolExecutor(1, initializer=detector.enter_thread, initargs=(2,)) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 4
+        assert torch.get_num_threads() == 4
+        torch.set_num_threads(1)
+        assert NetworkDetector(loaded(Difference()), CPU).concurrency == 1
+    finally:
+        torch.set_num_threads(cores)
+
+
+def test_an_ensemble_and_its_views_pass_the_cores_on(monkeypatch):
+    told = []
+    monkeypatch.setattr(NetworkDetector, "enter_thread", lambda self, threads: told.append((self, threads)))
+    first, second = NetworkDetector(loaded(Difference()), CPU), NetworkDetector(loaded(Difference()), CPU)
+    Augmented(Ensemble([first, METHODS["cva"](), second]), "flip").enter_thread(2)
+    assert told == [(first, 2), (second, 2)]
 
 
 # ---------------------------------------------------------------- faults

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,16 @@ def test_limit_and_start_row_cut_whole_strips(tmp_path, rng):
             pair.limit(Window(0, 0, 10, 10))
     with Pair.open(before, before, window=Window(-5, -5, 20, 20)) as pair:
         assert pair.window == Window(0, 0, 15, 15)
+
+
+def test_a_strip_is_gone_once_its_reader_lets_go_of_it(tmp_path, rng):
+    """A wide one is hundreds of megabytes."""
+    before = write(tmp_path / "a.tif", smooth(rng, 1, 1000, 80))
+    with Pair.open(before, before) as pair:
+        strips = pair.strips()
+        first = weakref.ref(next(strips).before)
+        assert first() is None
+        strips.close()
 
 
 # ------------------------------------------------------------------ files of every build

@@ -20,6 +20,7 @@ from cdengine.errors import (
     ConfigError,
     CorruptError,
     DivergedError,
+    ModelArchitectureError,
     ResourceError,
     ResumeMismatchError,
 )
@@ -30,6 +31,7 @@ from cdengine.models.shipped import shipped_path
 from cdengine.training.config import load_config
 from cdengine.training.datasets import open_data
 from cdengine.training.fit import train
+from cdengine.training.keeper import Keeper
 
 
 def rows(run, *apart):
@@ -239,6 +241,29 @@ def test_a_reading_process_that_is_killed(pairs, tmp_path):
     with pytest.raises(ResourceError, match=r"data\.workers.*--resume"):
         train(config, data=data)
     assert checkpoint(tmp_path / "run")["epoch"] == 1
+
+
+def test_a_reading_process_that_is_killed_while_we_are_in_code_with_errors_of_its_own(pairs, tmp_path, monkeypatch):
+    """torch tells of it from its signal handler, which may interrupt the building of a network as anything else."""
+
+    def interrupted(*_):
+        raise ModelArchitectureError(
+            "tiny: its arguments do not fit: DataLoader worker (pid 7) is killed by signal: 9."
+        )
+
+    monkeypatch.setattr(Keeper, "on_train_epoch_end", interrupted)
+    with pytest.raises(ResourceError, match=r"data\.workers.*--resume"):
+        train(small.config(pairs, tmp_path / "a"))
+
+    cancellation = Cancellation()
+
+    def stopped(*_):
+        cancellation.cancel()
+        interrupted()
+
+    monkeypatch.setattr(Keeper, "on_train_epoch_end", stopped)
+    with pytest.raises(Cancelled):
+        train(small.config(pairs, tmp_path / "b"), Reporter(cancellation=cancellation))
 
 
 def test_early_stopping(pairs, tmp_path):
