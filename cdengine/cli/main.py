@@ -21,13 +21,13 @@ from types import ModuleType
 from typing import IO, NoReturn
 
 from cdengine import __version__
-from cdengine.cli.allocator import keep_freed_memory
 from cdengine.cli.cancel import cancel_on_signals, cancel_on_stdin_close
 from cdengine.cli.failures import known
 from cdengine.cli.result import Result
 from cdengine.cli.start import start_event
 from cdengine.errors import Cancelled, UsageError
 from cdengine.events import BarSink, Cancellation, JsonSink, NullSink, Reporter, Sink
+from cdengine.inference.allocator import own_process
 
 # name → (module, what it does); a command is listed once it works
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry() -> NoReturn:
     """Console entry point."""
-    keep_freed_memory()
+    own_process()
     _open_standard_streams()
     if "--debug" not in sys.argv:
         _keep_stderr_to_ourselves()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cdengine.errors import UnknownModelError
 from cdengine.events import Reporter
+from cdengine.inference.allocator import keep_freed
 from cdengine.inference.augment import Augmented
 from cdengine.inference.detector import Detector
 from cdengine.inference.ensemble import Ensemble
@@ -151,6 +152,7 @@ def _exported(path: Path, options: DetectOptions, reporter: Reporter) -> OnnxDet
 
 
 def _network(path: Path, options: DetectOptions, reporter: Reporter) -> NetworkDetector:
+    keep_freed()
     with reporter.stage("load model", 1, "model") as stage:
         # Here, not above: training-free methods need no torch, and it takes seconds to import.
         from cdengine.inference.device import choose_device, choose_precision

@@ -12,13 +12,14 @@ from typing import Any
 from cdengine.errors import CDEngineError, ModelTaskError, NothingToEstimateError, OutputError, ResourceError
 from cdengine.events import Reporter
 from cdengine.inference import job as plan
+from cdengine.inference.allocator import release_freed
 from cdengine.inference.assemble import Assembly, Totals
 from cdengine.inference.choose import Choice, build, default_bands, resolve, wants_default
 from cdengine.inference.detector import Detector, channels
 from cdengine.inference.earlier import finished, read_result
 from cdengine.inference.journal import Journal, journal_folder
 from cdengine.inference.layers import LayerFormat
-from cdengine.inference.memory import release_freed, require_memory
+from cdengine.inference.memory import require_memory
 from cdengine.inference.options import DEFAULT_TILE, DetectOptions
 from cdengine.inference.result import DetectionResult
 from cdengine.inference.run import Runner

@@ -5,9 +5,7 @@ A system that runs out of memory ends the process without a word; refusing befor
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -105,17 +103,6 @@ def resident() -> int:
     with suppress(OSError, ValueError, IndexError):
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
-
-
-def release_freed() -> None:
-    """Hands memory that was freed back to the system, where the C library can (glibc).
-
-    Between two steps of which the first is done with what it held: the pieces that it leaves are seldom of a size that
-    suits the second.
-    """
-    if sys.platform.startswith("linux"):
-        with suppress(OSError, AttributeError):  # other C libraries have no such call
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _cgroup_files() -> list[Path]:

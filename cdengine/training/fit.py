@@ -18,6 +18,7 @@ from torch import nn
 from cdengine import __version__
 from cdengine.errors import CDEngineError, ConfigError, ResourceError
 from cdengine.events import Reporter
+from cdengine.inference.allocator import keep_freed
 from cdengine.inference.device import Device, choose_device
 from cdengine.models.card import ModelCard
 from cdengine.models.modelfile import load_model
@@ -197,6 +198,7 @@ class _Run:
         progress = Progress(batches, self.reporter, f"--resume {self.run.path}")
         trainer = self._trainer(epochs, [keeper, progress])
         try:
+            keep_freed()
             with self.reporter.cancellation.cleanup(lambda: _end_children(trainer)):
                 trainer.fit(module, datamodule=batches)
         except torch.OutOfMemoryError as error:
