@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,7 +110,7 @@ class Runner:
         # Training-free methods are NumPy and gain from calling threads; a network has its own.
         threads = getattr(self._detector, "concurrency", self._workers)
         enter = getattr(self._detector, "enter_thread", None)
-        compute = ThreadPoolExecutor(threads, "cdengine-compute", enter, (threads,) if enter else ())
+        compute = ThreadPoolExecutor(threads, "cdengine-compute", partial(enter, threads) if enter else None)
         store = ThreadPoolExecutor(1, "cdengine-store")
         strips = self._source.strips(self._workers, start_row=window.row + rows.starts[rows.first_needed(first)])
         try:
