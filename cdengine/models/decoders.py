@@ -83,11 +83,15 @@ class UPerNetDecoder(nn.Module):
         return merged
 
     def _context(self, coarsest: Tensor) -> Tensor:
-        size = coarsest.shape[-2:]
-        bins = [layer(grid_pool(coarsest, cells)) for layer, cells in zip(self.pooled, self.BINS, strict=True)]
-        spread = [functional.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in bins]
-        context: Tensor = self.context(torch.cat([coarsest, *spread], 1))
+        context: Tensor = self.context(torch.cat([coarsest, *pyramid_pool(coarsest, self.pooled, self.BINS)], 1))
         return context
+
+
+def pyramid_pool(image: Tensor, layers: nn.ModuleList, bins: Sequence[int]) -> list[Tensor]:
+    """Means over grids of `bins` cells a side, each through its layer, enlarged to the image's size again."""
+    size = image.shape[-2:]
+    pooled = [layer(grid_pool(image, cells)) for layer, cells in zip(layers, bins, strict=True)]
+    return [functional.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in pooled]
 
 
 def decoder(kind: str, channels: Sequence[int], strides: Sequence[int], width: int, norm: str = "batch") -> nn.Module:

@@ -16,6 +16,7 @@ ARCHITECTURE_NAMES: tuple[str, ...] = (
     "fc-siam-conc",
     "fc-siam-diff",
     "lightcdnet",
+    "senseearth",
     "snunet",
     "stanet",
     "tinycd",

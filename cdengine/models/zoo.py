@@ -31,6 +31,7 @@ from cdengine.models.fc_ef import FCEF
 from cdengine.models.fc_siam_conc import FCSiamConc
 from cdengine.models.fc_siam_diff import FCSiamDiff
 from cdengine.models.lightcdnet import LightCDNet
+from cdengine.models.senseearth import SenseEarth
 from cdengine.models.snunet import SNUNet
 from cdengine.models.stanet import STANet
 from cdengine.models.tinycd import tinycd
@@ -46,6 +47,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "fc-siam-conc": FCSiamConc,
     "fc-siam-diff": FCSiamDiff,
     "lightcdnet": LightCDNet,
+    "senseearth": SenseEarth,
     "snunet": SNUNet,
     "stanet": STANet,
     "tinycd": tinycd,

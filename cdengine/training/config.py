@@ -85,6 +85,7 @@ class LossConfig:
         classes: cross-entropy of the classes of both dates (of networks that tell classes).
         classes_lovasz: Lovász-softmax of the classes of both dates.
         similarity: classes of both dates alike where nothing changed, unlike where it did.
+        class_weights: of the classes in `classes`, in their order; none: all alike.
         positive_weight: of changed pixels in bce; "auto" from their share in the training set.
         focal_gamma: how fast easy pixels lose weight.
         tversky_beta: weight of misses; false alarms have 1 minus it.
@@ -102,6 +103,7 @@ class LossConfig:
     classes: float = 1.0
     classes_lovasz: float = 0.0
     similarity: float = 0.0
+    class_weights: list[float] = field(default_factory=list)
     positive_weight: float | Literal["auto"] = "auto"
     focal_gamma: float = 2.0
     tversky_beta: float = 0.7
@@ -122,8 +124,9 @@ class OptimiserConfig:
     """How weights move.
 
     Attributes:
-        name: adamw or sgd.
+        name: adamw, adam or sgd.
         learning_rate: the highest one.
+        head_factor: learning rate of everything but the backbone, as a multiple.
         weight_decay: not applied to norms and biases.
         momentum: of sgd.
         schedule: cosine, poly or constant, after the warm-up.
@@ -132,8 +135,9 @@ class OptimiserConfig:
         clip: largest norm of the gradient; 0 does not clip.
     """
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = 5e-4
+    head_factor: float = 1.0
     weight_decay: float = 0.01
     momentum: float = 0.9
     schedule: Literal["cosine", "poly", "constant"] = "cosine"
@@ -228,6 +232,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "loss.ohem_share": (0.001, 1),
     "loss.margin": (1e-6, 1e6),
     "optimiser.learning_rate": (0, 1e3),
+    "optimiser.head_factor": (1e-3, 1e3),
     "optimiser.weight_decay": (0, 1e3),
     "optimiser.momentum": (0, 0.9999),
     "optimiser.warmup": (0, 1),
@@ -278,6 +283,8 @@ def check(config: TrainConfig, where: str = "configuration") -> None:
         raise ConfigError(f"{where}: data.augmentation.crop: must be a multiple of 32, not {crop}")
     if len(config.data.classes) == 1:
         raise ConfigError(f"{where}: data.classes: name two classes or more, or none for plain change")
+    if not all(0 < weight <= 1e6 for weight in config.loss.class_weights):
+        raise ConfigError(f"{where}: loss.class_weights: must be numbers above 0, not {config.loss.class_weights}")
     weight = config.loss.positive_weight
     if weight != "auto" and not 0 < weight <= 1e6:
         raise ConfigError(f"{where}: loss.positive_weight: must be auto or a number above 0, not {weight}")

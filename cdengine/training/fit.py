@@ -144,6 +144,12 @@ class _Run:
             raise ConfigError(
                 f"trainer.monitor: {self.config.trainer.monitor} is of networks that tell classes: take f1"
             )
+        weights = self.config.loss.class_weights
+        if weights and len(weights) != len(classes):
+            raise ConfigError(
+                f"loss.class_weights: {len(weights)} numbers for {len(classes)} classes ({', '.join(classes)}): "
+                "give one each, in this order"
+            )
         counts: dict[str, Any] = {"bands_before": data.before.count, "bands_after": data.after.count}
         arguments = {**model.arguments, **counts, **({"classes": len(classes)} if classes else {})}
         network = build(model.architecture, arguments)

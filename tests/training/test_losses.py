@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import tensor
+from torch.nn import functional
 
 from cdengine.models.logits import Logits
 from cdengine.models.stanet import STANet
@@ -106,6 +107,26 @@ def test_cross_entropy_of_classes():
     target, valid = tensor([[[1, 2, 255]]]), torch.ones(1, 1, 3, dtype=torch.bool)
     expected = (-math.log(0.5) - math.log(1 / 3)) / 2
     assert float(cross_entropy(logits, target, valid)) == pytest.approx(expected)
+
+
+def test_cross_entropy_with_class_weights_is_torchs_on_what_is_labelled(rng):
+    logits = torch.from_numpy(rng.normal(size=(1, 3, 1, 6)).astype(np.float32))
+    target = tensor([[[0, 1, 2, 255, 1, 0]]])
+    expected = functional.cross_entropy(logits, target.long(), torch.tensor([1.0, 2.0, 0.5]), ignore_index=255)
+    found = cross_entropy(logits, target, torch.ones(1, 1, 6, dtype=torch.bool), (1.0, 2.0, 0.5))
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_the_loss_of_senseearth(rng):
+    """2 · binary + semantic 1 + semantic 2, changed pixels doubled: what configs/senseearth ask for."""
+    layers = [torch.from_numpy(rng.normal(size=(1, k, 1, 6)).astype(np.float32)) for k in (1, 3, 3)]
+    classes = [tensor([[[0, 1, 2, 255, 255, 0]]]), tensor([[[2, 2, 2, 255, 255, 1]]])]
+    batch = {"change": TARGET, "valid": VALID, "before_classes": classes[0], "after_classes": classes[1]}
+    config = LossConfig(bce=2.0, positive_weight=2.0, classes=2.0, class_weights=[2.0, 1.0, 2.0])
+    total, _ = CombinedLoss(config, 0.1)(Logits(*layers), batch)
+    binary = binary_cross_entropy(layers[0], TARGET, VALID, 2.0)
+    semantic = [cross_entropy(layers[i + 1], classes[i], VALID, [2.0, 1.0, 2.0]) for i in (0, 1)]
+    assert float(total) == pytest.approx(float(2 * binary + semantic[0] + semantic[1]), rel=1e-6)
 
 
 def test_similarity():

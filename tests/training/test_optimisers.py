@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from cdengine.models.senseearth import SenseEarth
 from cdengine.training.averaging import AveragedNetwork
 from cdengine.training.config import OptimiserConfig
 from cdengine.training.optimisers import build_optimiser, learning_rate, set_learning_rate
@@ -42,6 +43,20 @@ def test_norms_and_biases_do_not_decay():
     assert {id(p) for p in plain["params"]} == {id(p) for p in (network[0].bias, *network[1].parameters())}
     set_learning_rate(optimiser, 0.125)
     assert {group["lr"] for group in optimiser.param_groups} == {0.125}
+
+
+def test_heads_learn_faster_than_the_backbone():
+    with torch.device("meta"):
+        network = SenseEarth(backbone="hrnet_w18_small")
+    optimiser = build_optimiser(network, OptimiserConfig(name="adam", head_factor=10, weight_decay=1e-4))
+    assert type(optimiser) is torch.optim.Adam
+    set_learning_rate(optimiser, 1.5e-4)
+    rates = {id(value): group["lr"] for group in optimiser.param_groups for value in group["params"]}
+    assert len(rates) == len(list(network.parameters()))
+    for name, value in network.named_parameters():
+        assert rates[id(value)] == pytest.approx(1.5e-4 if name.startswith("encoder.backbone") else 1.5e-3), name
+    for group in optimiser.param_groups:
+        assert {value.ndim > 1 for value in group["params"]} == {group["weight_decay"] > 0}
 
 
 def test_sgd():

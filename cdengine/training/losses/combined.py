@@ -80,7 +80,7 @@ class CombinedLoss:
         config, valid, found = self._config, batch["valid"], []
         dates = [(output.before.float(), batch["before_classes"]), (output.after.float(), batch["after_classes"])]
         for name, weight, function in (
-            ("classes", config.classes, cross_entropy),
+            ("classes", config.classes, partial(cross_entropy, weights=config.class_weights)),
             ("classes_lovasz", config.classes_lovasz, lovasz_softmax),
         ):
             if weight:

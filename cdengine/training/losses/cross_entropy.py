@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,14 +26,17 @@ def binary_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor, positive
     return mean(losses, known(target, valid))
 
 
-def cross_entropy(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Mean over labelled pixels of −log softmax(logits)[class].
+def cross_entropy(logits: Tensor, target: Tensor, valid: Tensor, weights: Sequence[float] = ()) -> Tensor:
+    """Mean over labelled pixels of −log softmax(logits)[class], each weighted by its class.
 
     Args:
         logits: (B, K, H, W).
         target: (B, H, W), class 0 … K − 1, 255 ignored.
         valid: (B, H, W) bool.
+        weights: K numbers, of the classes; () for all alike. The mean is divided by the sum of the weights.
     """
-    mask = known(target, valid)
-    losses = functional.cross_entropy(logits, target.long(), ignore_index=IGNORED, reduction="none")
+    mask, labels = known(target, valid), target.long()
+    losses = functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
+    if weights:
+        mask = mask * logits.new_tensor(weights)[labels.clamp_max(len(weights) - 1)]
     return mean(losses, mask)

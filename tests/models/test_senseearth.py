@@ -1,0 +1,86 @@
+"""SenseEarth: widths of the paper, every backbone with every head, and heads as described."""
+
+import pytest
+import torch
+from torch import nn
+
+from cdengine.models.backbones import Backbone
+from cdengine.models.senseearth import HEADS, HRNET, DeepLabHead, FCNHead, PSPHead, SenseEarth
+from cdengine.models.zoo import build_meta
+
+
+@pytest.mark.parametrize("width", [18, 30, 32, 40, 44, 48, 64])
+def test_hrnet_has_the_papers_widths(width):
+    """Sun et al. 2019, section 3.2: branches of w, 2w, 4w, 8w, joined to 15 w."""
+    with torch.device("meta"):
+        backbone = Backbone(f"hrnet_w{width}", options=HRNET)
+        network = SenseEarth(backbone=f"hrnet_w{width}")
+    assert backbone.channels == (width, 2 * width, 4 * width, 8 * width)
+    assert backbone.strides == (4, 8, 16, 32)
+    assert network.channels == 15 * width
+
+
+def test_the_small_hrnet_starts_at_16():
+    with torch.device("meta"):
+        assert SenseEarth(backbone="hrnet_w18_small").channels == 15 * 16
+
+
+@pytest.mark.parametrize("lightweight", [True, False])
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    "backbone", ["hrnet_w18", "hrnet_w18_small", "hrnet_w64", "resnet18", "resnet50", "resnet101", "resnext50_32x4d"]
+)
+def test_every_backbone_goes_with_every_head(backbone, head, lightweight):
+    """In the original some of them crash."""
+    arguments = {"backbone": backbone, "head": head, "lightweight": lightweight, "classes": 7}
+    network = build_meta("senseearth", arguments).eval()
+    with torch.device("meta"):
+        images = torch.empty(2, 3, 96, 64)
+        change, before, after = network(images, images)
+    assert change.shape == (2, 1, 96, 64)
+    assert before.shape == after.shape == (2, 7, 96, 64)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("backbone", ["hrnet_w18_small", "resnet18"])
+def test_gradients_reach_every_parameter_even_of_one_pair(backbone, head):
+    network = SenseEarth(backbone=backbone, head=head).train()
+    before, after = torch.randn(2, 1, 3, 64, 64)
+    sum(output.square().mean() for output in network(before, after)).backward()
+    still = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()]
+    assert not still
+
+
+def test_classes_of_a_date_depend_on_that_date_alone_and_change_on_both_alike():
+    torch.manual_seed(0)
+    network = SenseEarth(backbone="hrnet_w18_small").eval()
+    one, two, other = torch.randn(3, 1, 3, 64, 64)
+    with torch.inference_mode():
+        first, swapped, third = network(one, two), network(two, one), network(one, other)
+    torch.testing.assert_close(first.before, swapped.after)
+    torch.testing.assert_close(first.change, swapped.change)
+    torch.testing.assert_close(first.before, third.before)
+    assert (first.change - third.change).abs().max() > 1e-4
+
+
+def test_heads_as_described():
+    fcn, light = FCNHead(64, 6, False), FCNHead(64, 6, True)
+    kernels = [layer for layer in fcn.modules() if isinstance(layer, nn.Conv2d)]
+    assert [(layer.in_channels, layer.out_channels, layer.kernel_size[0]) for layer in kernels] == [
+        (64, 16, 3),
+        (16, 6, 1),
+    ]
+    depthwise, pointwise, _ = (layer for layer in light.modules() if isinstance(layer, nn.Conv2d))
+    assert (depthwise.groups, depthwise.kernel_size, depthwise.bias) == (64, (3, 3), None)
+    assert (pointwise.out_channels, pointwise.kernel_size, pointwise.bias) == (16, (1, 1), None)
+    psp = PSPHead(64, 1, False)
+    assert next(iter(psp.body.modules())) is psp.body
+    assert [layer.in_channels for layer in psp.body.modules() if isinstance(layer, nn.Conv2d)] == [64 + 4 * 16, 16]
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in psp.pooled.modules())
+    deep = DeepLabHead(64, 32, 2, False)
+    assert [branch[0].dilation[0] for branch in deep.branches] == [1, 12, 24, 36]
+
+
+def test_an_unknown_head_is_told():
+    with pytest.raises(ValueError, match="fcn, psp, deeplabv3plus"):
+        SenseEarth(head="ocr")
