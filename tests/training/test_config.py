@@ -48,7 +48,7 @@ ROOT = "data: {root: here}\n"
         (ROOT + "trainer: {epochs: true}", "trainer.epochs: must be a whole number"),
         (ROOT + "trainer: {epochs: 0}", "trainer.epochs: must be from 1 to"),
         (ROOT + "trainer: 3", "trainer is a section"),
-        (ROOT + "optimiser: {name: adam}", "optimiser.name: must be one of adamw, sgd, not 'adam'"),
+        (ROOT + "optimiser: {name: lion}", "optimiser.name: must be one of adamw, adam, sgd, not 'lion'"),
         (ROOT + "loss: {bce: -1}", "loss.bce: must be from 0"),
         (ROOT + "loss: {positive_weight: 0}", "loss.positive_weight: must be auto or a number above 0"),
         ("data: {root: x, augmentation: {crop: 100}}", "data.augmentation.crop: must be a multiple of 32, not 100"),
