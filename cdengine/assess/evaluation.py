@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from cdengine.assess.colours import Rgb, css
 from cdengine.assess.curves import Curves
 from cdengine.assess.errorpictures import CLASS_LEGEND, LEGEND
 from cdengine.assess.evaluationcharts import calibration_svg, precision_recall_svg
-from cdengine.assess.page import PAGE
+from cdengine.assess.page import PAGE, section, table
 from cdengine.assess.report import text_of
 
 MOST_ROWS = 300  # of the table of images
@@ -82,28 +81,17 @@ def write_evaluation(path: Path, page: EvaluationPage) -> None:
         _curves(page),
         _transitions(page),
         _images(page.images),
-        _section("How it was measured", _table(("", ""), ((text_of(k), text_of(v)) for k, v in page.protocol.items()))),
+        section("How it was measured", table(("", ""), ((text_of(k), text_of(v)) for k, v in page.protocol.items()))),
     ]
     body = "\n".join(section for section in sections if section)
     path.write_text(PAGE.substitute(title=text_of(page.title), footer=text_of(page.footer), body=body), "utf-8")
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{content}</section>"
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of cells that are HTML already."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<div class=scroll><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _figures(rows: Mapping[str, Mapping[str, float]]) -> str:
     shown = [name for name in WORDS if any(name in row for row in rows.values())]
     head = ["", *(WORDS[name] for name in shown)]
     lines = [[f"<b>{text_of(run)}</b>", *(_number(row.get(name)) for name in shown)] for run, row in rows.items()]
-    return _section("Figures", _table(head, lines)) if shown else ""
+    return section("Figures", table(head, lines)) if shown else ""
 
 
 def _number(value: object) -> str:
@@ -139,7 +127,7 @@ def _pictures(page: EvaluationPage) -> str:
     )
     legend = f"<p>{_swatches(CLASS_LEGEND if page.classes else LEGEND)}</p>"
     legend += f"<p>{_swatches(page.classes)}</p>" if page.classes else ""
-    return _section("Right and wrong", f"<p>{columns}</p>{legend}{figures}")
+    return section("Right and wrong", f"<p>{columns}</p>{legend}{figures}")
 
 
 def _curves(page: EvaluationPage) -> str:
@@ -151,7 +139,7 @@ def _curves(page: EvaluationPage) -> str:
         "<p>Left: what other thresholds would give. Right: whether a probability of 0.7 is right in 70 % of the cases; "
         "below the dashed line the model is too sure of change.</p>"
     )
-    return _section("Probabilities", f'{text}<div style="display:flex;flex-wrap:wrap;gap:1rem">{cells}</div>')
+    return section("Probabilities", f'{text}<div style="display:flex;flex-wrap:wrap;gap:1rem">{cells}</div>')
 
 
 def _transitions(page: EvaluationPage) -> str:
@@ -167,7 +155,7 @@ def _transitions(page: EvaluationPage) -> str:
 
     rows = [[f"<b>{text_of(names[i])}</b>", *(cell(i, j) for j in used)] for i in used]
     text = "<p>Pixels labelled / predicted / right at both dates, from the class of the row to that of the column.</p>"
-    return _section("What became what", text + _table(["from \\ to", *(text_of(names[i]) for i in used)], rows))
+    return section("What became what", text + table(["from \\ to", *(text_of(names[i]) for i in used)], rows))
 
 
 def _images(images: Sequence[Mapping[str, object]]) -> str:
@@ -176,5 +164,5 @@ def _images(images: Sequence[Mapping[str, object]]) -> str:
     shown = [name for name in WORDS if name in images[0]]
     rows = [[text_of(row["name"]), *(_number(row.get(name)) for name in shown)] for row in images[:MOST_ROWS]]
     rest = f"<p>{len(images) - MOST_ROWS:,} more are in the CSV or JSON file.</p>" if len(images) > MOST_ROWS else ""
-    table = _table(["Image", *(WORDS[name] for name in shown)], rows)
-    return f"<details><summary>Every image</summary>{table}{rest}</details>"
+    listed = table(["Image", *(WORDS[name] for name in shown)], rows)
+    return f"<details><summary>Every image</summary>{listed}{rest}</details>"

@@ -1,5 +1,9 @@
-"""The report's page: structure and style, nothing from elsewhere."""
+"""The page of every report: structure and style, nothing from elsewhere."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
 from string import Template
 
 PAGE = Template("""<!DOCTYPE html>
@@ -54,3 +58,15 @@ $body
 </body>
 </html>
 """)
+
+
+def section(title: str, content: str) -> str:
+    """A part of the page; `content` is HTML already."""
+    return f"<section><h2>{escape(title)}</h2>{content}</section>"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of cells that are HTML already."""
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<div class=scroll><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"

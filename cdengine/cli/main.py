@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prepare": ("prepare", "make training patches of rasters and labels, with spatially disjoint splits"),
     "split": ("split", "list nested few-shot subsets of a data set's split"),
     "train": ("train", "train a change network on labelled pairs and keep the best model"),
+    "pseudo-label": ("pseudo_label", "give classes to unchanged areas by the vote of several semantic models"),
     "import-weights": ("import_weights", "make a model file of published weights (.pth state dicts)"),
     "export": ("export", "write a model file as ONNX, or as a program of torch.export"),
     "models": ("models", "list methods, architectures and shipped models, or show a model file's card"),

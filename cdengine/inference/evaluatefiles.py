@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cdengine.assess.binary import IGNORED
+from cdengine.assess.colours import UNCHANGED
 from cdengine.data.codings import ChangeCoding, ClassCoding
 from cdengine.data.folders import images, listed
 from cdengine.data.images import read_stored
@@ -28,7 +29,7 @@ from cdengine.events import Reporter
 from cdengine.inference.evaluatescores import Predicted
 from cdengine.raster.grid import Grid
 from cdengine.raster.sink import GeoTiffSink
-from cdengine.raster.spec import change_spec, classes_spec
+from cdengine.raster.spec import change_spec, classes_spec, spread_colours
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DATES = ("label1", "label2")  # folders of a semantic prediction
@@ -203,7 +204,11 @@ class LabelWriter:
     def _png(self, path: Path, pixels: Array) -> None:
         temporary = path.with_name(f".{path.name}.part")
         try:
-            Image.fromarray(pixels).save(temporary, "PNG", optimize=False)
+            picture = Image.fromarray(pixels)
+            if self._classes:  # indices as they are, with colours for those who look at them
+                colours = [UNCHANGED, *(colour[:3] for colour in spread_colours(len(self._classes)))]
+                picture.putpalette([level for colour in colours for level in colour])
+            picture.save(temporary, "PNG", optimize=False)
             os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
