@@ -69,6 +69,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--classes", metavar="LIST", help="names with their values, such as water=1,forest=2 (default: one per value)"
     )
     labels.add_argument("--class-field", metavar="NAME", help="attribute of polygons that holds the class")
+    labels.add_argument(
+        "--rgb-labels",
+        action="store_true",
+        help="second, senseearth: write classes as colours, not as indices with a colour table",
+    )
     labels.add_argument("--aoi", metavar="FILE", help="polygons of what was labelled; the rest is ignored")
     _patch_options(parser.add_argument_group("patches"))
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that prepare made")
@@ -124,6 +129,8 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     done = _convert(args, reporter) if args.recipe in CONVERT else _cut(args, reporter)
     stats: dict[str, float | None] = {"patches": done.patches, "left_out_invalid": done.invalid}
     stats |= {"left_out_unchanged": done.unchanged, "seconds": done.seconds}
+    if args.recipe in CONVERT:
+        stats |= {"contradicting_pairs": done.contradicting_pairs, "contradicting_px": done.contradicting_pixels}
     for split, count in done.counts.items():
         stats |= {f"{split}_patches": count.patches, f"{split}_change_share": round(count.change_share, 6)}
     outputs = {"dataset": done.output}
@@ -188,6 +195,7 @@ def _convert(args: argparse.Namespace, reporter: Reporter) -> PrepareResult:
         Path(args.output),
         shares=parse_shares(args.splits) if args.splits else None,
         seed=args.seed,
+        rgb_labels=args.rgb_labels,
         overwrite=args.overwrite,
         reporter=reporter,
     )
@@ -195,6 +203,8 @@ def _convert(args: argparse.Namespace, reporter: Reporter) -> PrepareResult:
 
 def _refuse(args: argparse.Namespace, names: tuple[str, ...]) -> None:
     """An option that a recipe would pass over is an error."""
+    if args.rgb_labels and args.recipe not in CONVERT:
+        raise UsageError(f"--rgb-labels has no meaning for recipe {args.recipe}; leave it out")
     for name in names:
         if getattr(args, name) != PATCHES[name]:
             raise UsageError(f"--{name.replace('_', '-')} has no meaning for recipe {args.recipe}; leave it out")

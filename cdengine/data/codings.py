@@ -6,7 +6,7 @@ Within the engine change is 0 unchanged, 1 changed, 255 ignored; classes are 0 â
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,20 @@ class ClassCoding:
     unlabelled: tuple[int, ...] = (0, 255)
     palette: Mapping[Colour, int] = field(default_factory=dict)
 
+    def named(self, names: tuple[str, ...]) -> ClassCoding:
+        """The same classes in another order, each with its colour; other classes have no colours."""
+        if set(names) != set(self.names):
+            return ClassCoding(names)
+        ids = {number: names.index(name) for number, name in enumerate(self.names)}
+        return replace(self, names=names, palette={key: ids.get(kind, kind) for key, kind in self.palette.items()})
+
+    @property
+    def colours(self) -> Array | None:
+        """(K + 1, 3) uint8: the colour of unlabelled pixels, then of each class; None without a palette."""
+        found = {kind: colour for colour, kind in self.palette.items()}
+        order = (IGNORE, *range(len(self.names)))
+        return np.array([found[kind] for kind in order], np.uint8) if set(order) <= set(found) else None
+
     @property
     def last(self) -> int:
         """Stored index of the last class."""
@@ -166,9 +180,11 @@ SENSEEARTH_CLASSES = ("water", "ground", "low vegetation", "tree", "building", "
 HIUCD_CLASSES = (
     "water", "grass", "building", "greenhouse", "road", "bridge", "other", "bare land", "woodland"
 )  # fmt: skip
+_SECOND = ClassCoding(SECOND_CLASSES, palette=SECOND_PALETTE)
 FORMATS = {
-    "second": LabelFormat(classes=ClassCoding(SECOND_CLASSES, palette=SECOND_PALETTE)),
-    "senseearth": LabelFormat(classes=ClassCoding(SENSEEARTH_CLASSES)),
+    "second": LabelFormat(classes=_SECOND),
+    # the contest's palette gives each class the colour that it has in SECOND; its indices have another order
+    "senseearth": LabelFormat(classes=_SECOND.named(SENSEEARTH_CLASSES)),
     "hiucd": LabelFormat(ChangeCoding((1,), (2,), (0,)), ClassCoding(HIUCD_CLASSES), (2, 0, 1)),
 }
 

@@ -62,5 +62,5 @@ def label_format(
     names = tuple(classes) or tuple(str(name) for name in facts.get("classes", ()))
     kinds = known.classes
     if names and (kinds is None or names != kinds.names):
-        kinds = ClassCoding(names)
+        kinds = ClassCoding(names) if kinds is None else kinds.named(names)
     return replace(known, change=change, classes=kinds)

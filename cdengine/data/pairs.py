@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from cdengine.data.agreement import implied_change
 from cdengine.data.codings import IGNORE, LabelFormat
 from cdengine.data.images import Bands, read_image
 from cdengine.data.labels import find_coding, read_change, read_classes
 from cdengine.data.layouts import PairFiles
+from cdengine.data.pseudo import PseudoLabels
 from cdengine.errors import BandsError, DatasetError, LabelError
 from cdengine.events import Reporter
 
@@ -48,6 +50,7 @@ class ChangePairs(Dataset[Sample]):
     Attributes:
         files: of the pairs, in order.
         labels: how labels are read, with the coding that was found; hand it on to the other splits of the set.
+        pseudo: classes where the labels leave them open; None: they stay open.
         bands: numbers of bands of the two dates.
     """
 
@@ -61,6 +64,7 @@ class ChangePairs(Dataset[Sample]):
         transform: PairTransform | None = None,
         seed: int = 0,
         need_labels: bool = True,
+        pseudo: PseudoLabels | None = None,
         reporter: Reporter | None = None,
     ) -> None:
         """Looks at the first pair, and at labels where their coding is not known.
@@ -73,6 +77,7 @@ class ChangePairs(Dataset[Sample]):
             transform: augmentation (`transforms.Augment`); None: the pair as it is.
             seed: of the augmentation.
             need_labels: unlabelled pairs are an error; else their change is 255 everywhere.
+            pseudo: classes where the labels leave them open; change stays as it is.
             reporter: takes the progress of the look at labels.
 
         Raises:
@@ -83,6 +88,7 @@ class ChangePairs(Dataset[Sample]):
             raise DatasetError("the split has no pairs; check the split's name and the files in it")
         self.files = list(files)
         self._bands, self._transform, self._seed = (bands_before, bands_after), transform, seed
+        self.pseudo = pseudo
         lone = next((pair for pair in self.files if not pair.labelled), None)
         if need_labels and lone is not None:
             raise DatasetError(f"{lone.before} has no label; add the label folder, or take a labelled split")
@@ -118,7 +124,7 @@ class ChangePairs(Dataset[Sample]):
         Raises:
             DatasetError: the files differ in size.
             BandsError: the band count is not that of the first pair.
-            LabelError: the label's coding is wrong.
+            LabelError: the label's coding is wrong, or a pseudo label contradicts it.
         """
         pair = self.files[index]
         sample: Sample = {"name": pair.name}
@@ -135,14 +141,28 @@ class ChangePairs(Dataset[Sample]):
                 )
             sample[date], sample[f"valid_{date}"] = _tensor(pixels, valid), torch.from_numpy(valid)
             sizes[path] = valid.shape
-        for role, path, label in self._read_labels(pair):
-            sample[role] = torch.from_numpy(label)
-            sizes[path] = label.shape
+        return sample | self._labels_of(pair, sizes)
+
+    def read_labels(self, index: int) -> Sample:
+        """The labels of a labelled pair alone, as `read` gives them: to look at all of them without the images.
+
+        Raises:
+            DatasetError, LabelError: as `read`.
+        """
+        return self._labels_of(self.files[index], {})
+
+    def _labels_of(self, pair: PairFiles, sizes: dict[Path, tuple[int, ...]]) -> Sample:
+        """All labels of a pair whose images have those sizes."""
+        stored = self._stored_labels(pair)
+        sizes |= {path: label.shape for _, path, label in stored}
         _check_sizes(sizes)
-        _complete(sample, self.labels)
+        sample = {role: torch.from_numpy(label) for role, _, label in stored}
+        _complete(sample, self.labels, next(iter(sizes.values())))
+        if self.pseudo is not None:
+            self.pseudo.apply(sample, pair)
         return sample
 
-    def _read_labels(self, pair: PairFiles) -> list[tuple[str, Path, Array]]:
+    def _stored_labels(self, pair: PairFiles) -> list[tuple[str, Path, Array]]:
         found: list[tuple[str, Path, Array]] = []
         channels = self.labels.channels or (None, None, None)
         if pair.change is not None:
@@ -209,14 +229,14 @@ def _tensor(pixels: Array, valid: Array) -> Tensor:
     return torch.from_numpy(stored)
 
 
-def _complete(sample: Sample, labels: LabelFormat) -> None:
+def _complete(sample: Sample, labels: LabelFormat, size: tuple[int, ...]) -> None:
     """Labels that are not in the files: change from classes, and "ignored" where nothing is known."""
-    nothing = torch.full(sample["valid_before"].shape, IGNORE, dtype=torch.uint8)
+    nothing = torch.full(size, IGNORE, dtype=torch.uint8)
     if "change" not in sample:
         sample["change"] = nothing
         if "before_classes" in sample:  # SECOND: what did not change has no class
-            known = (sample["before_classes"] != IGNORE) | (sample["after_classes"] != IGNORE)
-            sample["change"] = known.to(torch.uint8)
+            dates = (sample[role].numpy() for role in ("before_classes", "after_classes"))
+            sample["change"] = torch.from_numpy(implied_change(*dates))
     if labels.classes is not None:
         for role in ("before_classes", "after_classes"):
             sample.setdefault(role, nothing.clone())

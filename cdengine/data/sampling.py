@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
-from cdengine.data.codings import LabelFormat
+from cdengine.data.agreement import Contradictions, implied_change
+from cdengine.data.codings import IGNORE, LabelFormat
 from cdengine.data.labels import read_change, read_classes
 from cdengine.data.layouts import PairFiles
 from cdengine.data.pairs import Draw
@@ -23,22 +24,29 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def change_shares(files: Sequence[PairFiles], labels: LabelFormat, reporter: Reporter | None = None) -> Array:
     """Share of changed pixels among the labelled ones of each pair, float64 (N,); 0 where nothing is labelled.
 
+    Warns once where the classes of the two dates contradict each other (see `agreement`).
+
     Args:
         files: labelled pairs.
         labels: with a known change coding, as `ChangePairs.labels` has.
-        reporter: takes the progress.
+        reporter: takes the progress and the warning.
     """
-    reporter = reporter or Reporter()
+    reporter, contradictions = reporter or Reporter(), Contradictions()
     channels = labels.channels or (None, None, None)
     shares = np.zeros(len(files))
     for i, pair in enumerate(reporter.each(files, "change shares", len(files), "files")):
         if pair.change is not None and labels.change is not None:
             change = read_change(pair.change, labels.change, channels[0])
-            shares[i] = (change == 1).sum() / max(1, (change != 255).sum())
         elif pair.before_classes is not None and pair.after_classes is not None and labels.classes is not None:
             sides = zip((pair.before_classes, pair.after_classes), channels[1:], strict=True)
-            known = [read_classes(path, labels.classes, channel) != 255 for path, channel in sides]
-            shares[i] = (known[0] | known[1]).mean()
+            before, after = (read_classes(path, labels.classes, channel) for path, channel in sides)
+            change = implied_change(before, after)
+            contradictions.add(pair.before_classes, change)
+        else:
+            continue
+        shares[i] = (change == 1).sum() / max(1, (change != IGNORE).sum())
+    if contradictions.found:
+        reporter.warning(contradictions.warning())
     return shares
 
 

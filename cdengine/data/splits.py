@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from cdengine.events import Reporter
 from cdengine.raster.diskerrors import writing
 
 Array = np.ndarray[Any, np.dtype[Any]]
+T = TypeVar("T")
+
+TENTH = 10  # the SenseEarth2020 release validates on every tenth training pair by name, the first included
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class Subset:
     share: float
     pairs: int
     change_share: float
+
+
+def held_out(pairs: Sequence[T], every: int) -> tuple[list[T], list[T]]:
+    """The pairs without every n-th of them, and these, the first pair included."""
+    return [pair for number, pair in enumerate(pairs) if number % every], list(pairs[::every])
 
 
 def draw_order(shares: Array, seed: int) -> Array:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,8 +33,10 @@ class Augmentation:
         crop: side of the square that is cut, in pixels; smaller pairs are padded with pixels that are not valid.
         change_crops: probability that a crop is placed on a changed pixel, where there is one.
         scale: range of the factor by which a crop is enlarged.
-        flips: mirror at both axes, each with probability 0.5.
+        flips: mirror at both axes.
         rotations: turn by a multiple of 90°.
+        turns: all: each axis is mirrored with probability 0.5, then a turn is drawn (the eight symmetries of the
+            square); six: one of as it is, one mirror or one turn, each as likely as the others, as SenseEarth2020 does.
         exchange: probability that the dates change places, for networks and labels that treat them alike.
         shift: largest misregistration in pixels, along each axis, given to one date of half the pairs.
         photometric: what is done to values; None: nothing.
@@ -45,6 +47,7 @@ class Augmentation:
     scale: tuple[float, float] = (0.8, 1.25)
     flips: bool = True
     rotations: bool = True
+    turns: Literal["all", "six"] = "all"
     exchange: float = 0.5
     shift: float = 1.0
     photometric: Photometric | None = field(default_factory=Photometric)
@@ -75,7 +78,8 @@ class Augment:
         do = self._do
         sample = _wrapped(sample)
         sample = random_crop(sample, do.crop, do.scale, do.change_crops, rng)
-        sample = random_turn(sample, do.flips, do.rotations, rng)
+        turn = one_turn if do.turns == "six" else random_turn
+        sample = turn(sample, do.flips, do.rotations, rng)
         if do.photometric is not None:
             for date, ranges in zip(DATES, self._ranges, strict=True):
                 sample[date] = do.photometric(sample[date], ranges, rng)
@@ -137,6 +141,18 @@ def random_turn(sample: Sample, flips: bool, rotations: bool, rng: np.random.Gen
     if rotations and quarters:
         sample = _each(sample, _turned, quarters)
     return sample
+
+
+def one_turn(sample: Sample, flips: bool, rotations: bool, rng: np.random.Generator) -> Sample:
+    """One of six: as it is, mirrored at one axis, or turned by 90°, 180° or 270°; each as likely as the others.
+
+    Source: the SenseEarth2020 change detection release; mirrors are never combined with turns.
+    """
+    kinds: list[tuple[Any, ...]] = [()]
+    kinds += [(F.horizontal_flip,), (F.vertical_flip,)] if flips else []
+    kinds += [(_turned, quarters) for quarters in (1, 2, 3)] if rotations else []
+    chosen = kinds[int(rng.integers(len(kinds)))]
+    return _each(sample, *chosen) if chosen else sample
 
 
 def shifted(image: Tensor, valid: Tensor, rows: float, cols: float) -> tuple[Tensor, Tensor]:

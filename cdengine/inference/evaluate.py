@@ -150,6 +150,8 @@ class _Job:
             self.reporter.warning(
                 f"{run.name}: {run.unpredicted:,} labelled pixels have no prediction and are not scored"
             )
+        if number == 1 and self.labels.contradictions.found:
+            self.reporter.warning(self.labels.contradictions.warning())
         return run
 
     def _measure_model(self, model: ModelRun, label: str, stage: Stage, *, gallery: bool) -> RunScores:
@@ -261,7 +263,7 @@ class _Job:
         if len(runs) > 1:
             found["spread"] = f"sample standard deviation over {len(runs)} runs; pooled and images are means over them"
         if self.labels.classes:
-            found["contradicting_label_px"] = self.labels.contradicting // len(runs)
+            found["contradicting_label_px"] = self.labels.contradictions.pixels
             found["score"] = "0.3 mIoU + 0.7 SeK; matrix of both dates stacked, rows labels, columns prediction"
         return found | {"version": __version__, "seconds": round(time.monotonic() - began, 3)}
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cdengine.assess.binary import IGNORED
 from cdengine.assess.semantic import codes
+from cdengine.data.agreement import Contradictions, implied_change
 from cdengine.data.codings import LabelFormat
 from cdengine.data.labels import find_coding, read_change, read_classes
 from cdengine.data.layouts import PairFiles
@@ -38,7 +38,7 @@ class Labels:
     Attributes:
         format: how, with the coding of change that was found.
         classes: names of the land-cover classes that are scored, empty for binary sets.
-        contradicting: pixels met so far that have a class at one date only, where no change label decides.
+        contradictions: pixels met so far that have a class at one date only, where no change label decides.
     """
 
     def __init__(self, pairs: Sequence[PairFiles], form: LabelFormat, reporter: Reporter) -> None:
@@ -53,7 +53,7 @@ class Labels:
         changes = [pair.change for pair in pairs if pair.change is not None]
         if form.change is None and changes:
             form = replace(form, change=find_coding(changes, reporter, self._channels[0]))
-        self.format, self.contradicting = form, 0
+        self.format, self.contradictions = form, Contradictions()
         semantic = form.classes is not None and any(pair.before_classes is not None for pair in pairs)
         self.classes = form.classes.names if semantic and form.classes is not None else ()
 
@@ -78,14 +78,8 @@ class Labels:
                 for path, channel in zip((pair.before_classes, pair.after_classes), self._channels[1:], strict=True)
             )
             if change is None and dates[0].shape == dates[1].shape:
-                change = _implied(dates[0], dates[1])
-                self.contradicting += int(np.count_nonzero(change == IGNORED))
+                change = implied_change(dates[0], dates[1])
+                self.contradictions.add(pair.before_classes, change)
         if change is None or (dates is not None and any(date.shape != change.shape for date in dates)):
             raise LabelError(f"{pair.before_classes}: the labels of {pair.name} differ in size; use one grid for all")
         return Truth(change, None if dates is None else (codes(change, dates[0]), codes(change, dates[1])))
-
-
-def _implied(before: Array, after: Array) -> Array:
-    dates = (before != IGNORED).astype(np.uint8) + (after != IGNORED)
-    change: Array = np.array([0, IGNORED, 1], np.uint8)[dates]
-    return change

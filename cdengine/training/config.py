@@ -43,7 +43,8 @@ class DataConfig:
         root: folder of the data set (or the file of layout `index`).
         layout: how it lies there: pairs, second, senseearth, hiucd, gold, index.
         train: split that is learnt from.
-        validation: split that chooses the best epoch and the threshold; "holdout" keeps every fifth training pair.
+        validation: split that chooses the best epoch and the threshold; "holdout" keeps every fifth training pair,
+            "tenth" every tenth by name, the first included, as SenseEarth2020 does.
         batch_size: windows per step and process.
         workers: processes that read ahead; 0 reads in the main one.
         bands_before: 1-based bands of the first date; none: all.
@@ -53,6 +54,8 @@ class DataConfig:
         ground_sample_distance: metres per pixel, for the card; none where unknown.
         balance: share of the windows that are drawn from pairs in proportion to the extent of their change.
         augmentation: how windows are cut and varied.
+        pseudo_labels: folder that `pseudo-label` made of the training split: classes where its labels name none, which
+            change nothing else; none: what did not change has no class.
     """
 
     root: str
@@ -68,6 +71,7 @@ class DataConfig:
     ground_sample_distance: float | None = None
     balance: float = 0.5
     augmentation: Augmentation = field(default_factory=Augmentation)
+    pseudo_labels: str | None = None
 
 
 @dataclass(frozen=True)
@@ -301,7 +305,12 @@ def portable(config: TrainConfig) -> TrainConfig:
     model = dataclasses.replace(
         config.model, weights=full(config.model.weights), pretrained=full(config.model.pretrained)
     )
-    data = dataclasses.replace(config.data, root=str(Path(config.data.root).absolute()))
+    pseudo = config.data.pseudo_labels
+    data = dataclasses.replace(
+        config.data,
+        root=str(Path(config.data.root).absolute()),
+        pseudo_labels=pseudo if pseudo is None else str(Path(pseudo).absolute()),
+    )
     return dataclasses.replace(config, data=data, model=model)
 
 

@@ -17,17 +17,19 @@ from cdengine.data.codings import ChangeCoding
 from cdengine.data.layouts import PairFiles, find_pairs
 from cdengine.data.manifest import label_format
 from cdengine.data.pairs import ChangePairs
+from cdengine.data.pseudo import PseudoLabels
 from cdengine.data.sampling import balanced_weights, change_shares
+from cdengine.data.splits import TENTH, held_out
 from cdengine.data.statistics import DateStatistics, date_statistics
 from cdengine.data.transforms import Augment
-from cdengine.errors import DatasetError, ResumeMismatchError
+from cdengine.errors import ConfigError, DatasetError, ResumeMismatchError
 from cdengine.events import Reporter
 from cdengine.models.card import DateInput
 from cdengine.training.config import DataConfig, TrainConfig
 
 Array = np.ndarray[Any, np.dtype[Any]]
-HOLDOUT = "holdout"
-EVERY = 5  # of the training pairs is held out
+HOLDOUT, EVERY_TENTH = "holdout", "tenth"
+KEPT = {HOLDOUT: 5, EVERY_TENTH: TENTH}  # every how many of the training pairs validate, where no split does
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,16 @@ def open_pairs(config: TrainConfig, find: Finder, kept: Path | None, reporter: R
     train, validation = find_splits(data, find, labels.classes is not None)
     bands: dict[str, Any] = {"bands_before": data.bands_before or None, "bands_after": data.bands_after or None}
     pairs = ChangePairs(train, labels=labels, reporter=reporter, **bands)
+    if data.pseudo_labels is not None:
+        pairs = _with_pseudo(data.pseudo_labels, pairs, bands)
     survey = read_survey(kept, train) if kept is not None and kept.is_file() else look_at(pairs, data, reporter)
     augmentation = data.augmentation
     if pairs.bands[0] != pairs.bands[1] and augmentation.exchange > 0:
         reporter.info("the dates differ in bands, so they are not exchanged at random")
         augmentation = replace(augmentation, exchange=0.0)
     ranges = (survey.before.value_range, survey.after.value_range)
-    shown = ChangePairs(train, labels=pairs.labels, transform=Augment(augmentation, ranges), seed=config.seed, **bands)
+    augment = Augment(augmentation, ranges)
+    shown = ChangePairs(train, labels=pairs.labels, transform=augment, seed=config.seed, pseudo=pairs.pseudo, **bands)
     pixels = survey.before.count
     shares = np.array(survey.shares)
     return TrainingData(
@@ -135,10 +140,11 @@ def find_splits(data: DataConfig, find: Finder, classes: bool) -> tuple[list[Pai
         DatasetError: a split is empty or unlabelled, the two share pairs, or there are too few to hold any out.
     """
     train = find(data.root, data.train, classes)
-    if data.validation == HOLDOUT:
+    if data.validation in KEPT:
         if len(train) < 2:
             raise DatasetError(f"{data.root}: {len(train)} pair(s) leave none to hold out; name a validation split")
-        return [pair for i, pair in enumerate(train) if i % EVERY], train[::EVERY]
+        by_name = data.validation == EVERY_TENTH  # a list file may have another order
+        return held_out(sorted(train, key=_name) if by_name else train, KEPT[data.validation])
     validation = find(data.root, data.validation, classes)
     both = {pair.before for pair in train} & {pair.before for pair in validation}
     if both:
@@ -150,9 +156,12 @@ def find_splits(data: DataConfig, find: Finder, classes: bool) -> tuple[list[Pai
 
 
 def look_at(pairs: ChangePairs, data: DataConfig, reporter: Reporter) -> Survey:
-    """Reads every training pair once."""
+    """Reads every training pair once; raises what is wrong with any of them before time is spent on training."""
     before, after = date_statistics(pairs.files, data.bands_before or None, data.bands_after or None, reporter)
     shares = change_shares(pairs.files, pairs.labels, reporter)
+    if pairs.pseudo is not None:
+        for number in reporter.each(range(len(pairs)), "pseudo labels", len(pairs), "pairs"):
+            pairs.read_labels(number)
     return Survey(before, after, tuple(float(share) for share in shares), fingerprint(pairs.files))
 
 
@@ -178,6 +187,18 @@ def read_survey(path: Path, files: Sequence[PairFiles]) -> Survey:
     return Survey(_date(content["before"]), _date(content["after"]), tuple(content["shares"]), content["pairs"])
 
 
+def _with_pseudo(folder: str, pairs: ChangePairs, bands: dict[str, Any]) -> ChangePairs:
+    """The same training pairs with pseudo labels."""
+    if not pairs.classes:
+        raise ConfigError("data.pseudo_labels: the data set has no class labels to add to; leave it out")
+    pseudo = PseudoLabels(folder, pairs.classes, pairs.files)
+    return ChangePairs(pairs.files, labels=pairs.labels, pseudo=pseudo, **bands)
+
+
+def _name(pair: PairFiles) -> str:
+    return pair.name
+
+
 def _date(content: dict[str, Any]) -> DateStatistics:
     tuples = {key: tuple(value) for key, value in content.items() if isinstance(value, list)}
     return DateStatistics(**{**content, **tuples, "dtype": np.dtype(content["dtype"])})
@@ -189,6 +210,7 @@ def _facts(data: DataConfig, train: list[PairFiles], validation: list[PairFiles]
         "layout": data.layout,
         "train": data.train,
         "validation": data.validation,
+        **({} if data.pseudo_labels is None else {"pseudo_labels": Path(data.pseudo_labels).resolve().name}),
         "train_pairs": len(train),
         "validation_pairs": len(validation),
         "changed_percent": round(100 * float(shares.mean()), 3),

@@ -79,11 +79,13 @@ def open_singles(config: TrainConfig, kept: Path | None, reporter: Reporter) -> 
     Labels are masks (0 and 1, or 0 and 255), or class ids where the data set or the recipe names classes.
 
     Raises:
-        ConfigError: batches of one image make no pairs.
+        ConfigError: batches of one image make no pairs, or pseudo labels are given.
         DatasetError, InputError: the data cannot be used.
     """
     if config.data.batch_size < 2:
         raise ConfigError("data.batch_size: single-temporal training makes pairs within a batch: give 2 or more")
+    if config.data.pseudo_labels is not None:
+        raise ConfigError("data.pseudo_labels: single-temporal training has labels everywhere; leave it out")
     data = open_pairs(config, find_singles, kept, reporter)
     if len(data.validation) < 2:  # type: ignore[arg-type]
         raise DatasetError(f"{config.data.root}: one validation image makes no pair; give the split two or more")

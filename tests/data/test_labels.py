@@ -104,7 +104,32 @@ def test_class_colours(tmp_path, save):
     with pytest.raises(LabelError, match=r"b\.png: 1 colour\(s\) are not in the palette \(\(1, 2, 3\) on 1 px"):
         read_classes(save(tmp_path / "b.png", colours), SECOND)
     with pytest.raises(LabelError, match="holds colours"):
-        read_classes(path, FORMATS["senseearth"].classes)
+        read_classes(path, ClassCoding(SECOND.names))
+
+
+# the SenseEarth2020 contest's own table: unchanged, water, ground, low vegetation, tree, building, sports field
+SENSEEARTH_TABLE = [255, 255, 255, 0, 0, 255, 128, 128, 128, 0, 128, 0, 0, 255, 0, 128, 0, 0, 255, 0, 0]
+
+
+def test_senseearth_by_index_by_colour_table_and_by_colour(tmp_path, save):
+    """All three forms mean the same; the order of the indices is not SECOND's."""
+    coding, indices = FORMATS["senseearth"].classes, label([range(7)])
+    assert coding.names == ("water", "ground", "low vegetation", "tree", "building", "playground")
+    assert coding.colours.ravel().tolist() == SENSEEARTH_TABLE
+    picture = Image.fromarray(indices)
+    picture.putpalette(SENSEEARTH_TABLE)
+    picture.save(tmp_path / "table.png")
+    plain = save(tmp_path / "plain.png", indices)
+    colour = save(tmp_path / "colour.png", label(SENSEEARTH_TABLE).reshape(1, 7, 3))
+    for path in (plain, tmp_path / "table.png", colour):
+        assert read_classes(path, coding).tolist() == [[255, 0, 1, 2, 3, 4, 5]]
+    assert read_classes(colour, SECOND).tolist() == [[255, 3, 1, 0, 2, 4, 5]]
+
+
+def test_colours_follow_their_classes_into_another_order():
+    turned = SECOND.named(SECOND.names[::-1])
+    assert turned.colours[1:].tolist() == SECOND.colours[:0:-1].tolist() and turned.colours[0].tolist() == [255] * 3
+    assert SECOND.named(("a", "b")).palette == {} and SECOND.named(("a", "b")).colours is None
 
 
 def test_a_colour_table_of_the_palette_s_colours_in_any_order(tmp_path):

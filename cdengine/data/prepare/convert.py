@@ -1,4 +1,8 @@
-"""Published semantic data sets as they are downloaded → one form: index-coded labels, checked pair by pair."""
+"""Published semantic data sets as they are downloaded → one form: index-coded labels, checked pair by pair.
+
+Where the classes have colours the labels carry them as a colour table, so that they show as the download's do; on
+demand they are written as plain colours instead.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,15 @@ import numpy as np
 from PIL import Image
 
 from cdengine import __version__
+from cdengine.data.agreement import Contradictions
 from cdengine.data.codings import IGNORE
 from cdengine.data.layouts import ALL, PairFiles, find_pairs, splits
+from cdengine.data.lists import LIST_FOLDERS
 from cdengine.data.manifest import label_format, write_manifest
 from cdengine.data.pairs import ChangePairs
 from cdengine.data.prepare.cut import SEMANTIC, PrepareResult, SplitCount
 from cdengine.data.prepare.folder import DatasetFolder
+from cdengine.data.splits import TENTH, held_out
 from cdengine.errors import DatasetError, UsageError
 from cdengine.events import Reporter
 from cdengine.raster.diskerrors import writing
@@ -26,13 +33,7 @@ from cdengine.raster.diskerrors import writing
 Array = np.ndarray[Any, np.dtype[Any]]
 
 LAYOUTS = ("second", "senseearth", "hiucd")
-
-
-@dataclass(frozen=True)
-class _Job:
-    root: Path
-    split: str
-    pairs: list[PairFiles]
+COLOURED = ("second", "senseearth")  # whose classes have colours; they come without a validation split, too
 
 
 def convert(
@@ -42,6 +43,7 @@ def convert(
     *,
     shares: Mapping[str, float] | None = None,
     seed: int = 0,
+    rgb_labels: bool = False,
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> PrepareResult:
@@ -55,19 +57,24 @@ def convert(
         output: folder to make.
         shares: parts of the split `train` (or of a set without splits), dealt out at random; None: splits stay.
         seed: of that.
+        rgb_labels: write class labels as colours, as SECOND is downloaded, instead of indices with a colour table.
         overwrite: replace a data set that `prepare` made.
         reporter: takes the progress.
 
     Raises:
-        UsageError: the layout is none of these, or `shares` names a split that the set has.
+        UsageError: the layout is none of these or has no colours, or `shares` names a split that the set has.
         InputError: subclasses name the first file that is wrong.
     """
     reporter, began = reporter or Reporter(), time.monotonic()
     if layout not in LAYOUTS:
         raise UsageError(f"layout {layout!r} is not converted; there are {', '.join(LAYOUTS)}")
+    if rgb_labels and layout not in COLOURED:
+        raise UsageError(f"--rgb-labels: classes of {layout} have no colours here; leave it out")
     parts = _parts(layout, source, shares, seed)
     labels = label_format(source, layout)
     assert labels.classes is not None
+    colours = _Colours(labels.classes.colours, rgb_labels)
+    contradictions = Contradictions()
     with DatasetFolder(output, inputs=[source], overwrite=overwrite, reporter=reporter) as folder:
         folder.require_space(sum(_size(pair) for pairs in parts.values() for pair in pairs))
         counts = {split: SplitCount() for split in parts}
@@ -77,12 +84,17 @@ def convert(
                 data = ChangePairs(labelled, labels=labels, reporter=reporter) if labelled else None
                 for number, pair in enumerate(labelled):
                     assert data is not None
-                    _write_labels(data.read(number), folder.path / split, _flat(pair.name), counts[split])
+                    sample = data.read(number)
+                    if pair.change is None and pair.before_classes is not None:
+                        contradictions.add(pair.before_classes, sample["change"].numpy())
+                    _write_labels(sample, folder.path / split, _flat(pair.name), counts[split], colours)
                     stage.advance()
                 for pair in pairs:
                     _copy_images(pair, folder.path / split)
                     counts[split].patches += 1
                     stage.advance(not pair.labelled)
+        if shares is None and layout in COLOURED:
+            _write_tenth(folder.path, parts)
         facts = {
             "version": __version__,
             "source": layout,
@@ -91,16 +103,28 @@ def convert(
             "seed": seed,
             "splits": {name: {"pairs": c.patches, "change_share": c.change_share} for name, c in counts.items()},
         }
+        if layout in COLOURED:
+            facts["contradicting"] = {"pairs": contradictions.pairs, "pixels": contradictions.pixels}
         with writing(folder.path):
             write_manifest(folder.path, facts)
         folder.commit()
-    seconds = round(time.monotonic() - began, 3)
-    return PrepareResult(str(output), "second", counts, classes=labels.classes.names, seconds=seconds)
+    if contradictions.found:
+        reporter.warning(contradictions.warning())
+    return PrepareResult(
+        str(output),
+        "second",
+        counts,
+        classes=labels.classes.names,
+        contradicting_pairs=contradictions.pairs,
+        contradicting_pixels=contradictions.pixels,
+        seconds=round(time.monotonic() - began, 3),
+    )
 
 
 def _parts(layout: str, source: Path, shares: Mapping[str, float] | None, seed: int) -> dict[str, list[PairFiles]]:
     """Split → pairs, as they will be."""
     there = splits(source, layout)
+    there = [split for split in there if (source / split).is_dir()] or there  # else a list's pairs come twice
     parts = {split: find_pairs(source, layout, split) for split in there} or {"train": find_pairs(source, layout, ALL)}
     if shares is None:
         return parts
@@ -122,17 +146,56 @@ def _parts(layout: str, source: Path, shares: Mapping[str, float] | None, seed: 
     return {**dealt, **parts}
 
 
-def _write_labels(sample: dict[str, Any], root: Path, name: str, count: SplitCount) -> None:
+@dataclass(frozen=True)
+class _Colours:
+    """How class labels are written.
+
+    Attributes:
+        table: (K + 1, 3) uint8, of stored indices; None: there are none.
+        plain: colours in place of indices.
+    """
+
+    table: Array | None
+    plain: bool
+
+    def picture(self, stored: Array) -> Image.Image:
+        """A label (H, W) uint8, 0 unlabelled, 1 … K classes."""
+        if self.table is None:
+            return Image.fromarray(stored)
+        if self.plain:
+            return Image.fromarray(self.table[stored])
+        picture = Image.fromarray(stored)
+        picture.putpalette(self.table.tobytes())
+        return picture
+
+
+def _write_labels(sample: dict[str, Any], root: Path, name: str, count: SplitCount, colours: _Colours) -> None:
     for role in ("before_classes", "after_classes", "change"):
         label: Array = sample[role].numpy()
-        stored = label if role == "change" else np.where(label == IGNORE, 0, label + 1)
+        if role == "change":
+            picture = Image.fromarray(label)
+        else:
+            picture = colours.picture(np.where(label == IGNORE, 0, label + 1).astype(np.uint8))
         path = root / SEMANTIC[role] / f"{name}.png"
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(stored.astype(np.uint8)).save(path, "PNG")
+            picture.save(path, "PNG")
         if role == "change":
             count.pixels += int((label != IGNORE).sum())
             count.changed += int((label == 1).sum())
+
+
+def _write_tenth(root: Path, parts: Mapping[str, Sequence[PairFiles]]) -> None:
+    """Lists of the pairs that `data.validation: tenth` validates on and of those that it leaves for training."""
+    names = sorted(_flat(pair.name) for pair in parts.get("train", ()) if pair.labelled)
+    if len(names) < 2:
+        return
+    folder = root / LIST_FOLDERS[0]
+    rest, held = held_out(names, TENTH)
+    with writing(folder):
+        folder.mkdir()
+        for name, some in (("train-rest", rest), ("train-tenth", held)):
+            (folder / f"{name}.txt").write_text("".join(f"train/{line}\n" for line in some), encoding="utf-8")
 
 
 def _copy_images(pair: PairFiles, root: Path) -> None:

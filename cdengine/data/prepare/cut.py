@@ -74,6 +74,8 @@ class PrepareResult:
         classes: names, of class labels.
         picture: of the splits, None where there is none.
         seconds: wall-clock time.
+        contradicting_pairs: pairs of a download that have a class at one date only somewhere.
+        contradicting_pixels: where they do.
     """
 
     output: str
@@ -84,6 +86,8 @@ class PrepareResult:
     classes: tuple[str, ...] = ()
     picture: str | None = None
     seconds: float = 0.0
+    contradicting_pairs: int = 0
+    contradicting_pixels: int = 0
 
     @property
     def patches(self) -> int:
@@ -99,6 +103,11 @@ class PrepareResult:
             lines.append(f"  {split:<{width}}  {count.patches:7,}{change}")
         if self.invalid or self.unchanged:
             lines.append(f"  left out: {self.invalid:,} too little valid or labelled, {self.unchanged:,} unchanged")
+        if self.contradicting_pairs:
+            lines.append(
+                f"  a class at one date only: {self.contradicting_pixels:,} pixels of {self.contradicting_pairs:,} "
+                "pairs, ignored as change"
+            )
         if self.classes:
             lines.append(f"  classes: {', '.join(self.classes)}")
         if self.layout:
