@@ -32,6 +32,7 @@ NUMBER_DOUBLE = _first("QgsProcessingParameterNumber.Type.Double", "Qgis.Process
 NUMBER_INTEGER = _first("QgsProcessingParameterNumber.Type.Integer", "Qgis.ProcessingNumberParameterType.Integer")
 SOURCE_RASTER = _first("QgsProcessing.SourceType.TypeRaster", "Qgis.ProcessingSourceType.Raster")
 SOURCE_POLYGON = _first("QgsProcessing.SourceType.TypeVectorPolygon", "Qgis.ProcessingSourceType.VectorPolygon")
+SOURCE_TABLE = _first("QgsProcessing.SourceType.TypeVector", "Qgis.ProcessingSourceType.Vector")
 FILE_FILE = _first("QgsProcessingParameterFile.Behavior.File", "Qgis.ProcessingFileParameterBehavior.File")
 FILE_FOLDER = _first("QgsProcessingParameterFile.Behavior.Folder", "Qgis.ProcessingFileParameterBehavior.Folder")
 

@@ -9,7 +9,7 @@ from osgeo import ogr
 from qgis.core import Qgis, QgsMessageLog, QgsProcessingModelAlgorithm, QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
-from . import settings
+from . import settings, transitions
 from .algorithms.align import Align
 from .algorithms.detect import Detect
 from .algorithms.detectpairs import DetectPairs
@@ -17,11 +17,23 @@ from .algorithms.detectwithoutmodel import DetectWithoutModel
 from .algorithms.evaluate import Evaluate
 from .algorithms.installengine import InstallEngine
 from .algorithms.prepare import Prepare
+from .algorithms.pseudolabel import PseudoLabel
 from .algorithms.shared import MODEL
 from .algorithms.train import Train
 from .algorithms.vectorize import Vectorize
 
-ALGORITHMS = (Detect, DetectWithoutModel, DetectPairs, Align, Vectorize, Prepare, Train, Evaluate, InstallEngine)
+ALGORITHMS = (
+    Detect,
+    DetectWithoutModel,
+    DetectPairs,
+    Align,
+    Vectorize,
+    Prepare,
+    Train,
+    PseudoLabel,
+    Evaluate,
+    InstallEngine,
+)
 
 
 class Provider(QgsProcessingProvider):
@@ -59,6 +71,12 @@ class Provider(QgsProcessingProvider):
         """File types of polygons, the default first."""
         # The engine writes Parquet anywhere; only some builds of QGIS can load it afterwards.
         return ["gpkg", "geojson", "fgb"] + (["parquet"] if ogr.GetDriverByName("Parquet") is not None else [])
+
+    def supportedOutputTableExtensions(self) -> List[str]:
+        """File types of tables, the default first."""
+        return [
+            suffix for suffix, (driver, _) in transitions.DRIVERS.items() if ogr.GetDriverByName(driver) is not None
+        ]
 
     def loadAlgorithms(self) -> None:
         """Own algorithms first: the models refer to them."""

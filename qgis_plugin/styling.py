@@ -6,34 +6,49 @@ it styled. Post-processors add what only a loaded layer can have.
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 from collections import deque
-from typing import Deque, Dict, Iterable, List, Optional
+from dataclasses import dataclass
+from typing import Deque, Dict, Iterable, Optional, Sequence, Union
 
 from qgis.core import (
     Qgis,
-    QgsCategorizedSymbolRenderer,
-    QgsFillSymbol,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
     QgsRasterLayer,
-    QgsRendererCategory,
     QgsVectorLayer,
 )
 
+from . import classstyles
 from .settings import resource
+from .transitions import Transition
 
 MARK = "cdengine/style"
-# Okabe and Ito's palette, distinguishable with any colour vision; black is left out.
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
 ABSTRACTS = {
     "change": "0 unchanged, 1 changed, 255 no data (outside the common area or the area of interest).",
     "probability": "Probability of change. Changed is where it is at least the threshold (in the file's metadata).",
     "polygons": "Changed areas: area_m2 on the ellipsoid, probability is the mean over the polygon.",
+    "classes": "Class of each pixel; 255 no data (outside the common area or the area of interest).",
+    "transitions": "What changed into what: 0 unchanged, 1 + before × classes + after, 65535 no data.",
+    "table": "What changed into what, over all changed pixels; areas on the ellipsoid.",
 }
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How one output looks.
+
+    Attributes:
+        style: change, probability, polygons, classes, transitions or table.
+        name: what the layer is called, unless Processing's options say: like its file.
+        transitions: what changed into what in the run, where that is known.
+    """
+
+    style: str
+    name: str
+    transitions: Sequence[Transition] = ()
 
 
 class Dresser(QgsProcessingLayerPostProcessorInterface):
@@ -66,37 +81,58 @@ def dressers(names: Iterable[str]) -> Dict[str, Dresser]:
     return made
 
 
-def dress(path: str, style: str, name: str, context: QgsProcessingContext, dresser: Dresser) -> None:
+def dress(path: str, looks: Looks, context: QgsProcessingContext, dresser: Dresser) -> None:
     """Puts the style file beside an output and, where the output will be loaded, names the layer.
 
     Args:
         path: the output.
-        style: change, probability, polygons or classes.
-        name: what the layer is called, unless Processing's options say: like its file.
+        looks: of it.
         context: Processing's.
         dresser: this output's post-processor.
     """
-    written = write_style(path, style)
+    written = write_style(path, looks.style, looks.transitions)
     if not context.willLoadLayerOnCompletion(path):
         return
-    dresser.style, dresser.abstract = written or "", ABSTRACTS.get(style, "")
+    dresser.style, dresser.abstract = written or "", ABSTRACTS.get(looks.style, "")
     details = context.layerToLoadOnCompletionDetails(path)
-    details.name = name
+    details.name = looks.name
     details.setPostProcessor(dresser)
 
 
-def write_style(path: str, style: str) -> Optional[str]:
+def write_style(path: str, style: str, transitions: Sequence[Transition] = ()) -> Optional[str]:
     """Writes `<output>.qml`; leaves one alone that the user has changed since."""
     target = os.path.splitext(path)[0] + ".qml"
-    if style == "polygons" and _classes(path):
-        return _write_classes(path, target)
+    if os.path.exists(target) and not _ours(target):
+        return target
+    layer = _with_classes(path, style, transitions)
+    if layer is not None:
+        layer.setCustomProperty(MARK, style)
+        _, good = layer.saveNamedStyle(target)
+        return target if good else None
     source = _shipped(path, style)
     if source is None:
         return None
-    if os.path.exists(target) and not _ours(target):
-        return target
     shutil.copyfile(source, target)
     return target
+
+
+def _with_classes(
+    path: str, style: str, transitions: Sequence[Transition]
+) -> Optional[Union[QgsRasterLayer, QgsVectorLayer]]:
+    """The output as a layer with a legend of its own classes; None where it has none."""
+    if style == "polygons":
+        polygons = QgsVectorLayer(path, style, "ogr")
+        if not polygons.isValid() or not classstyles.polygon_transitions(polygons):
+            return None
+        classstyles.of_polygons(polygons, transitions)
+        return polygons
+    if style not in ("classes", "transitions"):
+        return None
+    raster = QgsRasterLayer(path, style)
+    if not raster.isValid():
+        return None
+    done = classstyles.of_classes(raster) if style == "classes" else classstyles.of_transitions(raster, transitions)
+    return raster if done else None
 
 
 def _shipped(path: str, style: str) -> Optional[str]:
@@ -106,7 +142,7 @@ def _shipped(path: str, style: str) -> Optional[str]:
         is_bytes = layer.isValid() and layer.dataProvider().sourceDataType(1) == Qgis.DataType.Byte
         return resource("styles", "probability_uint8.qml" if is_bytes else "probability.qml")
     name = resource("styles", f"{style}.qml")
-    return name if os.path.isfile(name) else None  # class rasters carry their colours in the file itself
+    return name if os.path.isfile(name) else None
 
 
 def _ours(target: str) -> bool:
@@ -119,26 +155,3 @@ def _ours(target: str) -> bool:
             if shipped.read() == content:
                 return True
     return MARK.encode() in content
-
-
-def _classes(path: str) -> List[str]:
-    """Values of `to_class`, empty for polygons without classes."""
-    layer = QgsVectorLayer(path, "polygons", "ogr")
-    index = layer.fields().indexOf("to_class") if layer.isValid() else -1
-    return sorted(str(value) for value in layer.uniqueValues(index)) if index >= 0 else []
-
-
-def _write_classes(path: str, target: str) -> Optional[str]:
-    """A category for each class that something changed into."""
-    layer = QgsVectorLayer(path, "polygons", "ogr")
-    categories = []
-    for value, colour in zip(_classes(path), itertools.cycle(COLOURS)):
-        symbol = QgsFillSymbol.createSimple({"color": colour, "outline_color": "#333333", "outline_width": "0.2"})
-        symbol.setOpacity(0.7)
-        categories.append(QgsRendererCategory(value, symbol, value))
-    layer.setRenderer(QgsCategorizedSymbolRenderer("to_class", categories))
-    layer.setCustomProperty(MARK, "classes")
-    if os.path.exists(target) and not _ours(target):
-        return target
-    _, good = layer.saveNamedStyle(target)
-    return target if good else None

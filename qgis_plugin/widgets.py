@@ -17,6 +17,7 @@ from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton
 from . import settings
 from .engine.modelfolder import DEFAULT, METHODS, SUFFIXES
 
+SEPARATOR = "; "
 FILTER = " ".join(f"*{suffix}" for suffix in SUFFIXES)
 
 
@@ -82,6 +83,45 @@ class OwnModelWidgetWrapper(ModelWidgetWrapper):
     def names(self) -> List[Tuple[str, str]]:
         """The models of the folder."""
         return own()
+
+
+class OwnModelsWidgetWrapper(OwnModelWidgetWrapper):
+    """Several of them, with semicolons in between: what is picked or chosen as a file joins what is there already.
+
+    A parameter of type "several layers" with files has a widget in QGIS too, but that of 3.22 forgets files that it is
+    given by a saved batch or by the history.
+    """
+
+    def createWidget(self) -> QWidget:
+        """The box of one model, which adds."""
+        self._there = ""
+        widget = super().createWidget()
+        self._combo.setCurrentIndex(-1)
+        self._combo.lineEdit().textEdited.connect(self._remember)
+        if self.dialogType != DIALOG_MODELER:  # there an item may stand for another value, and is picked alone
+            self._combo.activated.connect(lambda index: self._add([self._combo.itemText(index)]))
+        return widget
+
+    def setValue(self, value: object) -> None:
+        """Shows a text, or a list of names."""
+        if isinstance(value, (list, tuple)) and all(isinstance(name, str) for name in value):
+            value = SEPARATOR.join(value)
+        super().setValue(value)
+        self._remember(self._combo.currentText())
+
+    def _choose(self) -> None:
+        paths, _ = QFileDialog.getOpenFileNames(
+            self.widget, self.tr("Model files"), settings.models_folder(), self.tr("Model files") + f" ({FILTER})"
+        )
+        self._add(paths)
+
+    def _remember(self, text: str) -> None:
+        self._there = text
+
+    def _add(self, names: List[str]) -> None:
+        there = [name.strip() for name in self._there.split(";") if name.strip()]
+        self._remember(SEPARATOR.join([*there, *(name for name in names if name not in there)]))
+        self._combo.setEditText(self._there)
 
 
 def own() -> List[Tuple[str, str]]:

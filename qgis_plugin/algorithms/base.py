@@ -18,7 +18,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QCoreApplication, QUrl
 from qgis.PyQt.QtGui import QIcon
 
-from .. import settings, styling
+from .. import settings, styling, transitions
 from ..engine import locate, process
 from ..engine.events import Result
 from . import checks, destinations, fields, sources
@@ -48,6 +48,9 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     STAGES: ClassVar[Mapping[str, float]] = {}
     TITLES: ClassVar[Mapping[str, str]] = {}
     MOMENTS: ClassVar[Mapping[str, str]] = {}
+
+    # What changed into what in this run, where that is known; its colours are those of the polygons too.
+    _transitions: Sequence[transitions.Transition] = ()
 
     # ------------------------------------------------------------ identity
     def createInstance(self) -> QgsProcessingAlgorithm:
@@ -207,8 +210,12 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             result = self.run_engine(python, self._arguments, feedback)
         except process.EngineFailed as error:
             raise QgsProcessingException(str(error)) from error
+        self.finish(result, feedback)
         self.dress(context)
         return {**self._outputs, **self.results(result, feedback)}
+
+    def finish(self, result: Result, feedback: QgsProcessingFeedback) -> None:
+        """What the plugin itself makes of the engine's outputs, before they are styled. Subclasses have their own."""
 
     def results(self, result: Result, feedback: QgsProcessingFeedback) -> Dict[str, Any]:
         """What the run gave apart from its outputs: numbers. Subclasses add to it."""
@@ -219,7 +226,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         for field in self.FIELDS:
             if isinstance(field, destinations.Output) and field.style and field.name in self._outputs:
                 name = self.tr(field.label) + (f": {self._title}" if self._title else "")
-                styling.dress(self._outputs[field.name], field.style, name, context, self._dressers[field.name])
+                looks = styling.Looks(field.style, name, self._transitions)
+                styling.dress(self._outputs[field.name], looks, context, self._dressers[field.name])
 
     def ready_engine(self, feedback: QgsProcessingFeedback) -> str:
         """The interpreter, once it has answered.

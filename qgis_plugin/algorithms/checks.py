@@ -124,12 +124,29 @@ def model(call: fields.Call) -> str:
     """A model that is named as a file must be there; names are the engine's to judge."""
     if call.algorithm.parameterDefinition("MODEL") is None:
         return ""
-    name = settings.model_argument(call.algorithm.parameterAsString(call.parameters, "MODEL", call.context).strip())
+    name = call.algorithm.parameterAsString(call.parameters, "MODEL", call.context).strip()
+    return _model_file(settings.model_argument(name), "Model")
+
+
+def members(call: fields.Call, name: str) -> str:
+    """The models of an ensemble: each is there, and there once."""
+    definition = call.algorithm.parameterDefinition(name)
+    label = definition.description()
+    given = fields.Models(name, label, "").words(call)
+    if not given:
+        return f"{label}: choose at least one."
+    twice = next((model for model in given if given.count(model) > 1), None)
+    if twice is not None:
+        return f"{label}: {twice} is listed twice, and would have two votes."
+    return next((problem for problem in (_model_file(model, label) for model in given) if problem), "")
+
+
+def _model_file(name: str, label: str) -> str:
     if (os.path.isabs(name) or name.lower().endswith(SUFFIXES)) and not os.path.isfile(name):
-        return f"Model: the file {name} does not exist."
+        return f"{label}: the file {name} does not exist."
     if os.path.isfile(name) and os.path.splitext(name)[1].lower() in (".pth", ".pt", ".ckpt"):
         return (
-            f"Model: {os.path.basename(name)} is not a model file of this engine ({SUFFIX}); "
+            f"{label}: {os.path.basename(name)} is not a model file of this engine ({SUFFIX}); "
             "weights from elsewhere are converted once by `cdengine import-weights`."
         )
     return ""

@@ -16,7 +16,7 @@ from qgis.core import (
     QgsProperty,
 )
 
-from .. import compat
+from .. import compat, transitions
 from . import sources
 from .fields import Call, Field
 
@@ -77,6 +77,18 @@ class PolygonOutput(Output):
             compat.SOURCE_POLYGON,
             optional=self.optional,
             createByDefault=self.created,
+        )
+
+
+@dataclass(frozen=True)
+class TableOutput(Output):
+    """A table without shapes, which the plugin makes of the engine's results."""
+
+    suffixes: Sequence[str] = tuple(transitions.DRIVERS)
+
+    def make(self) -> QgsProcessingParameterDefinition:
+        return QgsProcessingParameterVectorDestination(
+            self.name, self.label, compat.SOURCE_TABLE, optional=self.optional, createByDefault=self.created
         )
 
 

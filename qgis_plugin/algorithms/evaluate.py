@@ -86,7 +86,7 @@ class Evaluate(EngineAlgorithm):
         ),
         *learning.BANDS,
         shared.DEVICE,
-        *(field for field in shared.NETWORK if field.name != "ENSEMBLE"),
+        *(field for field in shared.NETWORK if field.name not in ("ENSEMBLE", "TIME_BUDGET")),
         *shared.TILING,
         destinations.FileOutput(
             "OUTPUT", "Figures", "All figures, of every image too (JSON).", "--output", optional=True,

@@ -169,7 +169,10 @@ class Words(Text):
     """Several strings, separated by semicolons, as one option with several values."""
 
     def words(self, call: Call) -> List[str]:
-        """The strings, empty for none."""
+        """The strings, empty for none. Scripts may give a list, and qgis_process makes one of a repeated parameter."""
+        given = call.parameters.get(self.name)
+        if isinstance(given, (list, tuple)):
+            return [str(word).strip() for word in given if str(word).strip()]
         return [word.strip() for word in (self.value(call) or "").split(";") if word.strip()]
 
     def argv(self, call: Call) -> List[str]:

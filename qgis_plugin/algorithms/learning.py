@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import List
+from typing import List, Tuple
 
 from . import fields
 
@@ -27,15 +27,15 @@ def data_folder(optional: bool = False, more: str = "") -> fields.Folder:
     )
 
 
-def layout() -> fields.Choice:
+def layout(choices: Tuple[str, ...] = LAYOUTS, default: str = "pairs") -> fields.Choice:
     """Field LAYOUT."""
     return fields.Choice(
         "LAYOUT",
         "Layout of the data set",
         LAYOUT_HELP,
         "--layout",
-        choices=LAYOUTS,
-        default="pairs",
+        choices=choices,
+        default=default,
     )
 
 

@@ -98,6 +98,8 @@ class Prepare(EngineAlgorithm):
                       "bands.", "--format", advanced=True, choices=("tif", "png"), default="tif"),
         fields.Switch("WORLD_FILES", "World files beside PNG patches", "They keep the place.", "--world-files",
                       advanced=True),
+        fields.Switch("RGB_LABELS", "Write classes as colours", "For second and senseearth: in place of numbers with a "
+                      "colour table.", "--rgb-labels", advanced=True),
         *(field for field in shared.COMPUTING if field.name in ("BANDS_BEFORE", "BANDS_AFTER", "ALIGN")),
         fields.Number("SEED", "Seed", "Of the splits and of what is left out.", "--seed", advanced=True, default=0,
                       whole=True),

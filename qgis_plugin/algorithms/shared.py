@@ -205,6 +205,11 @@ TILING: List[fields.Field] = [
     ),
 ]
 
+TTA = ("none", "flip", "six", "d4")
+TTA_HELP = (
+    "Averages over views of the images: flip (mirrored, 4 views), six (also turned by a quarter) or d4 (all 8 ways to "
+    "lay them): somewhat better, and as many times slower."
+)
 NETWORK: List[fields.Field] = [
     fields.Choice(
         "PRECISION",
@@ -215,14 +220,15 @@ NETWORK: List[fields.Field] = [
         choices=("auto", "fp32", "bf16", "fp16"),
         default="auto",
     ),
-    fields.Choice(
-        "TTA",
-        "Test-time augmentation",
-        "Averages over flipped (4 views) or also rotated images (d4, 8 views): somewhat better, 4 or 8 times slower.",
-        "--tta",
+    fields.Choice("TTA", "Test-time augmentation", TTA_HELP, "--tta", advanced=True, choices=TTA, default="none"),
+    fields.Number(
+        "TIME_BUDGET",
+        "Time limit of the augmentation (s)",
+        "Seconds the run may take: as many tiles have test-time augmentation as fit into them. Empty: all tiles.",
+        "--time-budget",
         advanced=True,
-        choices=("none", "flip", "d4"),
-        default="none",
+        optional=True,
+        least=0.1,
     ),
     fields.Models(
         "ENSEMBLE",
@@ -297,20 +303,30 @@ QUICKLOOK = destinations.FileOutput(
     suffixes=("png",),
     filter="PNG (*.png)",
 )
+TRANSITIONS = "TRANSITIONS"
+TRANSITION_TABLE = "TRANSITION_TABLE"
+FOR_CLASSES = "For models with classes only."
 SEMANTIC: List[fields.Field] = [
-    destinations.RasterOutput(
-        name,
-        label,
-        f"{text} For models with classes only.",
-        option,
+    *(
+        destinations.RasterOutput(
+            name, label, f"{text} {FOR_CLASSES}", option, advanced=True, optional=True, created=False, style=style
+        )
+        for name, label, text, option, style in (
+            ("BEFORE_CLASSES", "Classes before", "Class of each pixel at the first date.", "--before-classes",
+             "classes"),
+            ("AFTER_CLASSES", "Classes after", "Class of each pixel at the second date.", "--after-classes", "classes"),
+            (TRANSITIONS, "Transitions", "What changed into what, 0 where nothing did.", "--transitions",
+             "transitions"),
+        )
+    ),
+    destinations.TableOutput(
+        TRANSITION_TABLE,
+        "Table of transitions",
+        "Class before, class after, pixels and area of all that changed, small areas included: GeoPackage, CSV or a "
+        f"spreadsheet. {FOR_CLASSES}",
         advanced=True,
         optional=True,
         created=False,
-        style="classes",
-    )
-    for name, label, text, option in (
-        ("BEFORE_CLASSES", "Classes before", "Class of each pixel at the first date.", "--before-classes"),
-        ("AFTER_CLASSES", "Classes after", "Class of each pixel at the second date.", "--after-classes"),
-        ("TRANSITIONS", "Transitions", "What changed into what, 0 where nothing did.", "--transitions"),
-    )
-]
+        style="table",
+    ),
+]  # fmt: skip

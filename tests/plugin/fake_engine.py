@@ -13,6 +13,8 @@ import threading
 import time
 
 scenario = os.environ.get("CDENGINE_FAKE", "ok")
+CLASSES = ("water", "forest", "building")
+TRANSITIONS = ("unchanged", *(f"{old} → {new}" for old in CLASSES for new in CLASSES))
 
 
 def say(**event):
@@ -47,7 +49,7 @@ def write_outputs():
     width, height, transform = source.RasterXSize, source.RasterYSize, source.GetGeoTransform()
     outputs = {}
 
-    def raster(option, kind, change, nodata):
+    def raster(option, kind, change, nodata, names=()):
         path = value(option)
         if path is None or path.endswith((".gpkg", ".geojson", ".fgb")):
             return
@@ -56,6 +58,12 @@ def write_outputs():
         out.SetProjection(source.GetProjection())
         out.GetRasterBand(1).SetNoDataValue(nodata)
         out.GetRasterBand(1).Fill(0)
+        if names:
+            table = gdal.ColorTable()
+            for code in range(len(names)):
+                table.SetColorEntry(code, (10 * code, 20 * code, 255 - 10 * code, 255))
+            out.GetRasterBand(1).SetColorTable(table)
+            out.GetRasterBand(1).SetCategoryNames(list(names))
         quarter = bytes([change]) * ((width // 2) * (height // 2))
         out.WriteRaster(0, 0, width // 2, height // 2, quarter, buf_type=gdal.GDT_Byte)
         outputs[option] = path
@@ -63,8 +71,10 @@ def write_outputs():
     raster("--output", gdal.GDT_Byte, 1, 255)
     is_bytes = value("--probability-dtype") == "uint8"
     raster("--probability", gdal.GDT_Byte if is_bytes else gdal.GDT_Float32, 1, 255 if is_bytes else -1)
-    for option in ("--before-classes", "--after-classes", "--transitions"):
-        raster(option, gdal.GDT_Byte, 1, 255)
+    for option in ("--before-classes", "--after-classes"):
+        raster(option, gdal.GDT_Byte, 1, 255, CLASSES)
+    # from forest (1) to building (2)
+    raster("--transitions", gdal.GDT_UInt16, 1 + 1 * 3 + 2, 65535, TRANSITIONS if scenario == "semantic" else ())
     path = value("--polygons") or (value("--output") if sys.argv[3] == "vectorize" else None)
     if path:
         driver = {"gpkg": "GPKG", "geojson": "GeoJSON", "fgb": "FlatGeobuf"}[path.rsplit(".", 1)[1]]
@@ -126,6 +136,20 @@ def learn(command):
         say(event="metric", step=1, name="f1", value=0.5)
         write_plain("--output", "--report", "--csv")
         say(event="result", outputs={}, stats={"f1": 0.5, "precision": 0.4, "pairs": 2})
+    elif command == "pseudo-label":
+        folder = value("--output")
+        os.makedirs(os.path.join(folder, "label1"), exist_ok=True)
+        progress("load model", 1, 1, 0.0, "model")
+        progress("pseudo-label", 5, 10, 3.0, "pairs")
+        report, picture = os.path.join(folder, "report.html"), os.path.join(folder, "pictures.jpg")
+        for path in (report, picture):
+            open(path, "w").close()
+        outputs = {"pseudo_labels": folder, "report": report, "picture": picture}
+        say(
+            event="result",
+            outputs=outputs,
+            stats={"pairs": 10, "labelled_share": 0.9, "agreement": 0.75, "seconds": 2.5},
+        )
     else:
         os.makedirs(value("--output"), exist_ok=True)
         stats = {"patches": 12, "train_patches": 8, "train_change_share": 0.125, "left_out_invalid": 1}
@@ -142,6 +166,8 @@ def write_plain(*options):
 
 def result(outputs=None):
     stats = {"changed_area_m2": 2500.0, "changed_percent": 25.0, "polygons": 1, "changed_px": 25, "threshold": 0.5}
+    if scenario == "semantic":
+        stats["transition_m2 forest → building"] = 2500.0
     say(event="result", outputs=outputs or {}, stats=stats)
 
 
@@ -225,7 +251,7 @@ def detect():
         sys.exit(4)
     else:
         ramble()
-    if sys.argv[3] in ("train", "evaluate", "prepare"):
+    if sys.argv[3] in ("train", "evaluate", "prepare", "pseudo-label"):
         learn(sys.argv[3])
         return
     progress("open", 1, 1)

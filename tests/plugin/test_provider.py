@@ -6,8 +6,8 @@ import pytest
 from conftest import ROOT
 
 IDS = [
-    "align", "detect", "detectpairs", "detectwithoutmodel", "evaluate", "installengine", "prepare", "train",
-    "vectorize",
+    "align", "detect", "detectpairs", "detectwithoutmodel", "evaluate", "installengine", "prepare",
+    "pseudolabel", "train", "vectorize",
 ]  # fmt: skip
 MODELS = ["align_detect_vectorize", "detect_many_pairs"]
 

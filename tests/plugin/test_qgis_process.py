@@ -48,6 +48,7 @@ def test_list_and_help(shell):
         "detectpairs",
         "prepare",
         "train",
+        "pseudolabel",
         "evaluate",
         "align_detect_vectorize",
     ):
@@ -69,6 +70,22 @@ def test_run(shell, pair, tmp_path):
     assert all(os.path.isfile(path) for path in out.values()) and (tmp_path / "c.qml").exists()
     runs = [json.loads(line)["argv"] for line in (tmp_path / "log").read_text().splitlines()]
     assert "--bands-before=3,2,1" in runs[-1] and not any(word.startswith("--probability=") for word in runs[-1])
+
+
+def test_list_of_files(shell, tmp_path):
+    """Several model files: the parameter is given several times."""
+    files = [tmp_path / "a.safetensors", tmp_path / "b c.safetensors"]
+    for file in files:
+        file.touch()
+    done = shell(
+        "--json", "run", "cdengine:pseudolabel", "--", f"DATA={tmp_path}", *(f"MODELS={file}" for file in files),
+        f"OUTPUT={tmp_path / 'out'}", CDENGINE_FAKE_LOG=str(tmp_path / "log"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout[done.stdout.index("{") :])["results"]
+    assert results["LABELLED_SHARE"] == 0.9 and results["REPORT"] == str(tmp_path / "out" / "report.html")
+    words = json.loads((tmp_path / "log").read_text().splitlines()[-1])["argv"]
+    assert words[words.index("--model") + 1 :][:2] == [str(file) for file in files]
 
 
 def test_model(shell, tmp_path):

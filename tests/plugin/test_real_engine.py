@@ -36,10 +36,13 @@ def test_same_pixels_as_the_command_line(qgis, real, pair, tmp_path):
     assert result["N_CHANGES"] >= 1 and 0 < result["CHANGED_PERCENT"] < 100 and result["THRESHOLD_USED"] == 0.5
 
 
-@pytest.mark.parametrize("name", ["detect", "align", "vectorize", "prepare", "train", "evaluate"])
+@pytest.mark.parametrize("name", ["detect", "align", "vectorize", "prepare", "train", "pseudolabel", "evaluate"])
 def test_every_option_of_the_command_has_a_parameter(qgis, real, name):
     """What the command line can, the dialog can; what the plugin itself always says is left out."""
-    text = subprocess.run([real, "-m", "cdengine", name, "--help"], capture_output=True, text=True, check=True).stdout
+    command = qgis.processingRegistry().createAlgorithmById(f"cdengine:{name}").COMMAND
+    text = subprocess.run(
+        [real, "-m", "cdengine", command, "--help"], capture_output=True, text=True, check=True
+    ).stdout
     known = set(re.findall(r"^ +(--[a-z-]+)", text.split("options:", 1)[1], re.MULTILINE))
     own = {"--overwrite", "--progress", "--cancel-on-stdin-close", "--debug"}
     if name == "train":

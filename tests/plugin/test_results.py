@@ -45,14 +45,6 @@ def test_style_of_bytes_and_of_a_style_that_the_user_made(qgis, fake, pair, tmp_
     assert (tmp_path / "c.qml").read_text() == "<qgis>mine</qgis>"
 
 
-def test_polygons_with_classes_are_styled_by_class(qgis, fake, pair, tmp_path):
-    fake("semantic")
-    path = str(tmp_path / "v.gpkg")
-    run("detect", {"BEFORE": pair[0], "AFTER": pair[1], "CHANGE": str(tmp_path / "c.tif"), "POLYGONS": path})
-    drawn = renderer(path)
-    assert drawn.type() == "categorizedSymbol" and [c.value() for c in drawn.categories()] == ["building"]
-
-
 def test_layers_are_loaded_with_names_and_styles(qgis, fake, pair):
     """As the dialog does it: in a task, then loaded on the main thread, after the garbage collector has been by."""
     from qgis.core import (
