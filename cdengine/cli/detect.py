@@ -15,11 +15,12 @@ from cdengine.events import Reporter
 from cdengine.inference.options import CHOICES, DetectOptions
 
 METAVARS = {"model": "M", "bands_before": "BANDS", "bands_after": "BANDS", "device": "NAME", "assume_crs": "CRS"}
-METAVARS |= {"tile": "N", "overlap": "N", "workers": "N"}
+METAVARS |= {"tile": "N", "overlap": "N", "workers": "N", "time_budget": "SECONDS"}
 NUMBERS: dict[str, Callable[[str], Any]] = {
     "tile": int,
     "overlap": int,
     "workers": int,
+    "time_budget": float,
     "min_area": float,
     "simplify": float,
     "fill_holes": float,

@@ -14,6 +14,7 @@ from cdengine.events import Reporter
 from cdengine.inference import job as plan
 from cdengine.inference.allocator import release_freed
 from cdengine.inference.assemble import Assembly, Totals
+from cdengine.inference.augment import Augmented
 from cdengine.inference.choose import Choice, build, default_bands, resolve, wants_default
 from cdengine.inference.detector import Detector, channels
 from cdengine.inference.earlier import finished, read_result
@@ -27,6 +28,7 @@ from cdengine.inference.show import Shown, write_page, write_picture
 from cdengine.inference.source import MaskedSource
 from cdengine.inference.stats import figures
 from cdengine.inference.tiles import Tiling
+from cdengine.inference.timebudget import TimeBudgeted, reserve_s
 from cdengine.raster.checksum import Checksums, check_sidecars
 from cdengine.raster.pair import Pair
 from cdengine.raster.publish import Publication
@@ -158,12 +160,17 @@ class _Job:
         tiling = self._tiling(detector, pair)
         batch = self._batch(detector)
         self.publication.require_space(self._least_space(pair, layers))
-        Runner(detector, pair, tiling, layers, batch=batch, workers=workers, aoi=aoi).run(self.journal, reporter)
+        budget = self._time_budget(detector, pair, began)
+        detector = budget or detector
+        runner = Runner(detector, pair, tiling, layers, batch=batch, workers=workers, aoi=aoi, budget=budget)
+        runner.run(self.journal, reporter)
+        if budget is not None:
+            budget.tell()
         pair.check_unchanged()
         damaged = self._damaged(pair)
         described = detector.describe()
         assembly = self._assembly(pair, tiling, layers, detector.classes, threshold, described)
-        del detector  # a network is not needed any more, and the outputs have need of its memory
+        del detector, budget, runner  # a network is not needed any more, and the outputs have need of its memory
         release_freed()
         totals, polygons = self._assemble(assembly)
         if totals.valid == 0:
@@ -182,6 +189,21 @@ class _Job:
         published = self.publication.commit()
         outputs = {name: str(path) for name, path in published.items()}
         return DetectionResult(outputs, stats, self.choice.label)
+
+    def _time_budget(self, detector: Detector, pair: Pair, began: float) -> TimeBudgeted | None:
+        """The detector within the time it may take, where that was said."""
+        seconds = self.options.time_budget
+        if seconds is None:
+            return None
+        assert isinstance(detector, Augmented)  # the options refuse a budget without augmentation
+        if self.options.resume and self.journal.interrupted:
+            self.reporter.info(
+                "--time-budget counts anew from here; which tiles have test-time augmentation, and with it the pixels, "
+                "are not those of an uninterrupted run"
+            )
+        reserve = reserve_s(pair.grid.window.pixels, self.publication.targets, seconds, cog=self.options.cog)
+        earlier = self.journal.settings
+        return TimeBudgeted(detector, seconds, self.reporter, began=began, reserve=reserve, earlier=earlier)
 
     def _registered(self) -> Pair:
         if self.options.align != "register":

@@ -40,6 +40,9 @@ def read_result(targets: dict[str, Path], choice: Choice, reporter: Reporter) ->
     areas = {"changed_area_m2": 0.0, "compared_area_m2": 0.0}
     with opened(targets["change"]) as file:
         stats["threshold"] = float(file.tags()["CDENGINE_THRESHOLD"])
+        for name in ("tiles", "tta_tiles"):  # of a run with --time-budget
+            value = file.tags().get(f"CDENGINE_{name.upper()}")
+            stats |= {} if value is None else {name: int(value)}
         grid = Grid(file.crs, file.transform, file.height, file.width)
         ground = PixelArea(grid)
         for window in reporter.each(list(grid.window.split(ROWS)), "read", -(-grid.height // ROWS), "strips"):

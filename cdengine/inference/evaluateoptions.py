@@ -44,7 +44,7 @@ class EvaluateOptions:
         batch_size: tiles at a time; "auto" adapts to memory.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: of a network's arithmetic.
-        tta: test-time augmentation, none, flip (4 views) or d4 (8 views).
+        tta: test-time augmentation, none, flip (4 views), six (mirrors and quarter turns) or d4 (8 views).
         workers: reading threads (default: one per core, at most 4).
         overwrite: replace outputs that exist.
     """

@@ -91,8 +91,8 @@ def chosen(options: DetectOptions) -> dict[str, Any]:
     """
     paths = {"polygons", "probability", "before_classes", "after_classes", "transitions", "report", "quicklook", "aoi"}
     paths |= {"model", "ensemble"}
-    values = options.fingerprint()
-    return {name: value for name, value in values.items() if name not in paths and value not in (None, [], False)}
+    values = {name: getattr(options, name) for name in options.fingerprint()}
+    return {name: value for name, value in values.items() if name not in paths and value not in (None, (), False)}
 
 
 def _commas(items: Iterable[object]) -> str:

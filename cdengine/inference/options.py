@@ -20,7 +20,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "on_corrupt": ("error", "nodata"),
     "probability_dtype": ("float32", "uint8"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
-    "tta": ("none", "flip", "d4"),
+    "tta": ("none", "flip", "six", "d4"),
 }
 MAX_TILE = 8192
 DEFAULT_TILE = 512
@@ -53,7 +53,8 @@ class DetectOptions:
         batch_size: tiles at a time; "auto" adapts to memory.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: of a network's arithmetic.
-        tta: test-time augmentation, none, flip (4 views) or d4 (8 views).
+        tta: test-time augmentation, none, flip (4 views), six (mirrors and quarter turns) or d4 (8 views).
+        time_budget: seconds the run may take: as many tiles have test-time augmentation as fit into it.
         workers: reading threads (default: one per core, at most 4).
         threshold: change is probability >= threshold; "auto": the model card's, or found by the method.
         min_area: smallest polygon, m² (px² without a CRS).
@@ -89,6 +90,7 @@ class DetectOptions:
     device: str = "auto"
     precision: str = "auto"
     tta: str = "none"
+    time_budget: float | None = None
     workers: int | None = None
     threshold: float | Literal["auto"] = "auto"
     min_area: float = 0.0
@@ -116,10 +118,23 @@ class DetectOptions:
             raise UsageError(f"--threshold {self.threshold!r}: auto, or from 0 to 1")
         if self.workers is not None and not 1 <= self.workers <= 256:
             raise UsageError(f"--workers {self.workers}: from 1 to 256")
+        self._check_time_budget()
         for name in ("min_area", "simplify", "fill_holes"):
             value = getattr(self, name)
             if not _within(value, sys.float_info.max):
                 raise UsageError(f"{_flag(name)} {value!r}: a number, 0 or more")
+
+    def _check_time_budget(self) -> None:
+        if self.time_budget is None:
+            return
+        if not (_within(self.time_budget, sys.float_info.max) and self.time_budget > 0):
+            raise UsageError(f"--time-budget {self.time_budget!r}: a number of seconds, more than 0")
+        if self.tta == "none":
+            views = ", ".join(name for name in CHOICES["tta"] if name != "none")
+            raise UsageError(
+                f"--time-budget {self.time_budget:g} says how long test-time augmentation may take, and there is none: "
+                f"give --tta too ({views})"
+            )
 
     @classmethod
     def of(cls, model: str, options: Mapping[str, Any]) -> DetectOptions:
@@ -136,6 +151,9 @@ class DetectOptions:
         """What of the options makes the job the same job: all but how the run is carried out."""
         carried_out = {"resume", "overwrite", "workers", "batch_size"}
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in carried_out}
+        # Whether there is a limit makes another job, how long it is does not: what is left to do may get other time.
+        del values["time_budget"]
+        values |= {} if self.time_budget is None else {"time_budget": True}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

@@ -50,6 +50,19 @@ class Mask(Protocol):
         """Boolean (h, w): inside."""
 
 
+class Budget(Protocol):
+    """A detector that shares out time among the tiles (`TimeBudgeted`)."""
+
+    def expect(self, tiles: int, threads: int) -> None:
+        """Before the first tile: how many come at most, and how many calls of `predict` run at a time."""
+
+    def skip(self, tiles: int) -> None:
+        """Some of the tiles announced hold no pixel to compute."""
+
+    def counts(self) -> dict[str, int]:
+        """Figures of the tiles so far; the journal keeps them with each band."""
+
+
 @dataclass
 class _Work:
     """Tiles of one row that go to the detector together; `slots` are None for tiles without a pixel to compute."""
@@ -74,6 +87,7 @@ class Runner:
         batch: tiles per call; halved for good when memory runs out.
         workers: reading threads.
         aoi: limits what is computed; its outside is nodata.
+        budget: the detector once more, where it wants to know how many tiles come.
     """
 
     def __init__(
@@ -86,9 +100,10 @@ class Runner:
         batch: int = 1,
         workers: int = 2,
         aoi: Mask | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._detector, self._source, self._tiling, self._layers = detector, source, tiling, layers
-        self._workers, self._aoi = workers, aoi
+        self._workers, self._aoi, self._budget = workers, aoi, budget
         self.batch = batch
         self._wanted: dict[int, Array] = {}
         self._failure: BaseException | None = None
@@ -110,6 +125,9 @@ class Runner:
         # Training-free methods are NumPy and gain from calling threads; a network has its own.
         threads = getattr(self._detector, "concurrency", self._workers)
         enter = getattr(self._detector, "enter_thread", None)
+        if self._budget is not None:
+            computed = len(rows.starts) - rows.first_needed(first)
+            self._budget.expect(computed * len(self._tiling.cols.starts), threads)
         compute = ThreadPoolExecutor(threads, "cdengine-compute", partial(enter, threads) if enter else None)
         store = ThreadPoolExecutor(1, "cdengine-store")
         strips = self._source.strips(self._workers, start_row=window.row + rows.starts[rows.first_needed(first)])
@@ -154,9 +172,14 @@ class Runner:
                 if row >= first:
                     while len(writing) > 1:  # at most two finished bands wait for the disk
                         _wait(writing.popleft(), reporter)
-                    writing.append(store.submit(journal.write, row, band))
+                    writing.append(store.submit(self._store, journal, row, band))
         while writing:
             _wait(writing.popleft(), reporter)
+
+    def _store(self, journal: Journal, row: int, band: dict[str, Array]) -> None:
+        journal.write(row, band)
+        if self._budget is not None:
+            journal.set(**self._budget.counts())
 
     def _final_rows(self, row: int) -> int:
         return self._tiling.rows.final(row) - self._tiling.rows.starts[row]
@@ -179,6 +202,8 @@ class Runner:
                 work.cols.append(col)
                 if not wanted[:, left : left + cols.size].any():
                     work.slots.append(None)
+                    if self._budget is not None:
+                        self._budget.skip(1)
                     continue
                 work.slots.append(len(work.before))
                 for kept, tile in zip((work.before, work.after, work.valid), feed.cut(left, size), strict=True):
