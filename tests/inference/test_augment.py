@@ -31,7 +31,7 @@ def tiles(rng):
     return before, after, rng.random((2, 12, 20)) > 0.2
 
 
-@pytest.mark.parametrize(("mode", "count"), [("flip", 4), ("d4", 8)])
+@pytest.mark.parametrize(("mode", "count"), [("flip", 4), ("six", 6), ("d4", 8)])
 def test_views_are_distinct_and_undone_exactly(mode, count):
     array = np.arange(15).reshape(1, 3, 5)
     views = VIEWS[mode]
@@ -45,6 +45,47 @@ def symmetries(array):
         turned = np.rot90(array, turns, axes=(-2, -1))
         yield turned
         yield turned[..., ::-1]
+
+
+def test_six_are_both_mirrors_and_the_turns(tiles):
+    """SenseEarth2020's list, turned by NumPy and turned back: their mean, and no other view's."""
+    ways = [
+        (lambda array: array, lambda array: array),
+        (lambda array: array[..., ::-1, :], lambda array: array[..., ::-1, :]),
+        (lambda array: array[..., ::-1], lambda array: array[..., ::-1]),
+        *(
+            (
+                lambda array, turns=turns: np.rot90(array, turns, axes=(-2, -1)),
+                lambda array, turns=turns: np.rot90(array, -turns, axes=(-2, -1)),
+            )
+            for turns in (1, 2, 3)
+        ),
+    ]
+    seen = [back(Lopsided().predict(*map(there, tiles))) for there, back in ways]
+    result = Augmented(Lopsided(), "six").predict(*tiles)
+    np.testing.assert_allclose(result, np.mean(seen, axis=0), atol=1e-6)
+    assert all(np.abs(seen[i] - seen[j]).max() > 0.1 for i in range(6) for j in range(i))
+    assert not np.allclose(result, Augmented(Lopsided(), "d4").predict(*tiles))
+
+
+def test_six_turns_with_the_tile_by_half_and_no_further(tiles):
+    """The six are no group: a half turn leaves the list as it is, a mirror or a quarter turn does not."""
+    detector = Augmented(Lopsided(), "six")
+    result = detector.predict(*tiles)
+    half = [array[..., ::-1, ::-1] for array in tiles]
+    np.testing.assert_allclose(detector.predict(*half), result[..., ::-1, ::-1], atol=1e-6)
+    mirrored = detector.predict(*(array[..., ::-1] for array in tiles))
+    assert np.abs(mirrored - result[..., ::-1]).max() > 0.01
+
+
+@pytest.mark.parametrize("mode", list(VIEWS))
+def test_what_has_no_north_stays_as_it_is(mode, tiles):
+    class PointOperator(Lopsided):
+        def predict(self, before, after, valid):
+            return (after[:, :1] - before[:, :1]).astype(np.float32)
+
+    result = Augmented(PointOperator(), mode).predict(*tiles)
+    assert np.array_equal(result, PointOperator().predict(*tiles))
 
 
 def test_d4_result_turns_with_the_tile(tiles):
