@@ -77,7 +77,8 @@ class PseudoLabels:
                     f"{real.shape[1]} x {real.shape[0]}; {AGAIN}"
                 )
             labelled = real != IGNORE
-            wrong = np.count_nonzero(changed & labelled & (pseudo != real))
+            # where an image has no data pseudo labels name nothing, changed or not
+            wrong = np.count_nonzero(changed & labelled & (pseudo != IGNORE) & (pseudo != real))
             if wrong:
                 raise LabelError(
                     f"{path}: {wrong:,} changed pixel(s) have another class than {own}; "

@@ -35,9 +35,11 @@ def test_change_is_derived_from_classes(tmp_path, save):
     for folder in ("im1", "im2", "label1", "label2"):
         array = np.zeros((4, 4), np.uint8)
         array[0, 0] = 1 if folder == "label1" else 3
+        array[0, 2] = folder == "label2"  # a class after, none before: nobody knows whether it changed
         save(tmp_path / folder / "a.png", array)
     pairs = ChangePairs(find_pairs(tmp_path, "senseearth", "all"), labels=label_format(tmp_path, "senseearth"))
-    assert pairs[0]["change"].tolist() == [[1, 0, 0, 0]] + [[0] * 4] * 3
+    assert pairs[0]["change"].tolist() == [[1, 0, 255, 0]] + [[0] * 4] * 3
+    assert pairs[0]["after_classes"][0].tolist() == [2, 255, 0, 255]
     with pytest.raises(LabelError, match="classes are not named"):
         ChangePairs(find_pairs(tmp_path, "senseearth", "all"))
 

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from cdengine.data.codings import LabelFormat
-from cdengine.data.layouts import find_pairs
+from cdengine.data.layouts import PairFiles, find_pairs
 from cdengine.data.manifest import label_format
 from cdengine.data.pairs import ChangePairs
 from cdengine.data.sampling import PairSampler, balanced_weights, change_shares
+from cdengine.events import CollectSink, Reporter
 
 
 def test_shares_of_change(tmp_path, make_pairs, save):
@@ -20,10 +21,31 @@ def test_shares_from_classes(shared_data):
     root = shared_data / "semantic" / "second_fig"
     files = find_pairs(root, "second", "all")
     direct = change_shares(files, ChangePairs(files, labels=label_format(root, "second")).labels)
-    # without the change folder the classes tell nearly the same: the excerpts' dates differ at borders
+    # without the change folder the classes tell nearly the same: at borders the excerpts' dates contradict each other
     bare = [type(f)(f.name, f.before, f.after, None, f.before_classes, f.after_classes) for f in files]
     np.testing.assert_allclose(change_shares(bare, label_format(root, "second")), direct, rtol=0.1)
     assert change_shares(files, LabelFormat()).tolist() == [0] * 4
+
+
+def test_dates_that_contradict_each_other_are_warned_of_once(shared_data):
+    root, sink = shared_data / "semantic" / "second_fig", CollectSink()
+    files = find_pairs(root, "second", "all")
+    bare = [PairFiles(f.name, f.before, f.after, None, f.before_classes, f.after_classes) for f in files]
+    shares = change_shares(bare, label_format(root, "second"), Reporter(sink))
+    warnings = [event["message"] for event in sink.events if event.get("level") == "warning"]
+    assert len(warnings) == 1 and warnings[0].startswith("1,633 pixel(s) of 4 pair(s), the first ")
+    # the same pixels, and the same share, as what a sample of the pair holds
+    samples = ChangePairs(bare, labels=label_format(root, "second"))
+    assert sum(int((samples[i]["change"] == 255).sum()) for i in range(4)) == 1633
+    for share, sample in zip(shares, samples, strict=True):
+        assert share == float((sample["change"] == 1).sum()) / float((sample["change"] != 255).sum())
+    assert not [e for e in _events(files, root) if e.get("level") == "warning"]  # a change label decides
+
+
+def _events(files, root):
+    sink = CollectSink()
+    change_shares(files, ChangePairs(files, labels=label_format(root, "second")).labels, Reporter(sink))
+    return sink.events
 
 
 def test_weights():

@@ -49,6 +49,69 @@ def test_every_symmetry_of_the_square_occurs():
     assert len(seen) == 8
 
 
+SIX = {
+    "as it is": lambda x: x,
+    "hflip": lambda x: x.flip(-1),
+    "vflip": lambda x: x.flip(-2),
+    "rot90": lambda x: torch.rot90(x, 1, (-2, -1)),
+    "rot180": lambda x: torch.rot90(x, 2, (-2, -1)),
+    "rot270": lambda x: torch.rot90(x, 3, (-2, -1)),
+}
+SENSEEARTH = {  # all that SenseEarth2020 does to a pair of 512 px
+    "crop": 512, "change_crops": 0.0, "scale": (1.0, 1.0), "turns": "six", "exchange": 0.0, "shift": 0.0,
+    "photometric": None,
+}  # fmt: skip
+
+
+def random_sample(size, seed=0):
+    """A semantic pair of noise, in which no view equals another."""
+    rng = np.random.default_rng(seed)
+    sample = {date: torch.from_numpy(rng.integers(0, 256, (3, size, size), np.uint8)) for date in ("before", "after")}
+    for role, low, high in (("change", 0, 2), ("before_classes", 0, 6), ("after_classes", 0, 6)):
+        sample[role] = torch.from_numpy(rng.integers(low, high, (size, size), np.uint8))
+    valid = torch.ones(size, size, dtype=torch.bool)
+    return {"name": "x", **sample, "valid_before": valid, "valid_after": valid.clone()}
+
+
+def view_of(sample, out):
+    """The name of the view that all layers of `out` are of `sample`, pixel for pixel; None where they are of none."""
+    layers = ("before", "after", "change", "before_classes", "after_classes")
+    for name, view in SIX.items():
+        if all(torch.equal(view(sample[layer]).long(), out[layer].long()) for layer in layers):
+            return name
+    return None
+
+
+def test_senseearth_s_recipe_gives_one_of_six_views_pixel_for_pixel():
+    sample, augment = random_sample(512), Augment(Augmentation(**SENSEEARTH))
+    outs = [augment(dict(sample), np.random.default_rng([1, seed])) for seed in range(24)]
+    assert all(out["valid"].all() and out["before"].dtype == torch.uint8 for out in outs)
+    assert {view_of(sample, out) for out in outs} == set(SIX)
+
+
+def test_the_six_views_are_equally_likely():
+    sample, augment = random_sample(32), Augment(Augmentation(**{**SENSEEARTH, "crop": 32}))
+    rng = np.random.default_rng(3)
+    seen = [view_of(sample, augment(dict(sample), rng)) for _ in range(1200)]
+    counts = {name: seen.count(name) for name in SIX}
+    assert sum(counts.values()) == 1200  # no other view, not even of the eight symmetries
+    assert all(150 < count < 250 for count in counts.values())  # 200 expected, standard deviation 13
+
+
+@pytest.mark.parametrize(
+    ("switches", "views"),
+    [
+        ({"rotations": False}, {"as it is", "hflip", "vflip"}),
+        ({"flips": False}, {"as it is", "rot90", "rot180", "rot270"}),
+        ({"flips": False, "rotations": False}, {"as it is"}),
+    ],
+)
+def test_kinds_of_the_six_can_be_switched_off(switches, views):
+    sample = random_sample(32)
+    augment = Augment(Augmentation(**{**SENSEEARTH, "crop": 32, **switches}))
+    assert {view_of(sample, augment(dict(sample), np.random.default_rng(seed))) for seed in range(60)} == views
+
+
 def test_scale_enlarges_images_smoothly_and_labels_by_the_nearest():
     out = run(sample_of(), 1, crop=32, scale=(2.0, 2.0))
     assert set(out["change"].unique().tolist()) <= {0, 1}

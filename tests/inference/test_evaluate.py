@@ -279,8 +279,11 @@ def test_a_class_at_one_date_only_is_not_scored(tmp_path):
     write_second(tmp_path / "set", {"a": (before, after)})
     for index, date in enumerate((before, after), 1):
         write_masks(tmp_path / "out" / f"label{index}", {"a": date})
-    result = evaluate(tmp_path / "set", "second", "all", predictions=tmp_path / "out", classes=CLASSES)
+    sink = CollectSink()
+    told = {"classes": CLASSES, "reporter": Reporter(sink)}
+    result = evaluate(tmp_path / "set", "second", "all", predictions=tmp_path / "out", **told)
     assert result.protocol["contradicting_label_px"] == 2 * 50
+    assert any(event.get("message", "").startswith("100 pixel(s) of 1 pair(s)") for event in sink.events)
     assert result.pooled["tp"] == 500 and result.pooled["f1"] == result.pooled["fscd"] == 1
 
 

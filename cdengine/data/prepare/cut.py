@@ -99,7 +99,8 @@ class PrepareResult:
         width = max(map(len, self.counts))
         lines = [f"{self.output}: {self.patches:,} " + ("patches" if self.picture else "pairs")]
         for split, count in self.counts.items():
-            change = "" if not self.layout else f"  {count.change_share:7.2%} changed"
+            share = f"{count.change_share:7.2%} changed" if count.pixels else "unlabelled"
+            change = f"  {share}" if self.layout else ""
             lines.append(f"  {split:<{width}}  {count.patches:7,}{change}")
         if self.invalid or self.unchanged:
             lines.append(f"  left out: {self.invalid:,} too little valid or labelled, {self.unchanged:,} unchanged")

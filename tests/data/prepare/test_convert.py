@@ -1,13 +1,18 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from cdengine.data.codings import SECOND_CLASSES, SECOND_PALETTE
+from cdengine.data.codings import FORMATS, SECOND_CLASSES, SECOND_PALETTE, SENSEEARTH_CLASSES
+from cdengine.data.labels import read_classes
 from cdengine.data.layouts import find_pairs
 from cdengine.data.manifest import label_format
 from cdengine.data.pairs import ChangePairs
 from cdengine.data.prepare.convert import convert
 from cdengine.errors import LabelError, UsageError
+from cdengine.events import CollectSink, Reporter
 
 
 @pytest.fixture
@@ -93,3 +98,106 @@ def test_unlabelled_split_is_copied(tmp_path, save, rng):
     done = convert("senseearth", tmp_path / "S", tmp_path / "d")
     assert done.counts["test"].patches == 1 and not find_pairs(tmp_path / "d", "second", "test")[0].labelled
     assert done.counts["train"].change_share == 1.0
+    assert "unlabelled" in done.summary()
+
+
+@pytest.fixture
+def excerpts(tmp_path, shared_data):
+    """SECOND's published excerpts as a download: labels of train in colours or by index, val without labels."""
+    source = shared_data / "semantic" / "second_fig"
+
+    def make(form):
+        root = tmp_path / f"download-{form}"
+        for split in ("train", "val"):
+            for folder in ("im1", "im2"):
+                shutil.copytree(source / folder, root / split / folder)
+        for date in ("label1", "label2"):
+            shutil.copytree(source / (f"{date}_rgb" if form == "rgb" else date), root / "train" / date)
+        return root
+
+    return make
+
+
+def values(path):
+    return np.asarray(Image.open(path))
+
+
+@pytest.mark.parametrize("form", ["rgb", "index"])
+def test_second_s_excerpts_from_colours_or_indices_to_both(tmp_path, shared_data, excerpts, form):
+    source = shared_data / "semantic" / "second_fig"
+    convert("second", excerpts(form), tmp_path / "indices")
+    convert("second", tmp_path / "indices", tmp_path / "colours", rgb_labels=True)
+    for date in ("label1", "label2"):
+        for label in sorted((source / date).iterdir()):
+            index, colour = (tmp_path / form / "train" / date / label.name for form in ("indices", "colours"))
+            with Image.open(index) as picture:
+                assert picture.mode == "P"
+                shown = np.asarray(picture.convert("RGB"))
+            assert (values(index) == values(label)).all()
+            assert (shown == values(source / f"{date}_rgb" / label.name)).all()  # people see the download's colours
+            assert (values(colour) == shown).all()
+    assert (tmp_path / "indices" / "val" / "im1" / "fig1.png").is_file() and not (
+        tmp_path / "indices" / "val" / "label1"
+    ).exists()
+
+
+def test_senseearth_s_order_of_classes(tmp_path, shared_data, excerpts):
+    """The same colours mean the same classes, under other indices; both forms read back alike."""
+    rgb = excerpts("rgb")
+    convert("senseearth", rgb, tmp_path / "d")
+    convert("senseearth", rgb, tmp_path / "e", rgb_labels=True)
+    order = np.array([255, *(SENSEEARTH_CLASSES.index(name) for name in SECOND_CLASSES)])
+    for name in ("fig1", "fig3", "fig6", "fig8"):
+        path = tmp_path / "d" / "train" / "label1" / f"{name}.png"
+        second = values(shared_data / "semantic" / "second_fig" / "label1" / f"{name}.png")
+        assert (read_classes(path, FORMATS["senseearth"].classes) == order[second]).all()
+        assert (values(path) == np.append(0, order[1:] + 1)[second]).all()
+    one, two = (
+        ChangePairs(find_pairs(tmp_path / name, "second", "train"), labels=label_format(tmp_path / name, "second"))
+        for name in ("d", "e")
+    )
+    assert one.classes == two.classes == SENSEEARTH_CLASSES
+    for i in range(4):
+        assert all((one[i][role] == two[i][role]).all() for role in ("change", "before_classes", "after_classes"))
+
+
+def test_dates_that_contradict_each_other_are_told(tmp_path, save, rng):
+    """1 px with a class before only, 2 px after only, in pair b; a is sound."""
+    for name, dates in {
+        "a": ([[1, 0, 0, 0]], [[2, 0, 0, 0]]),
+        "b": ([[1, 1, 0, 0]], [[3, 0, 2, 2]]),
+    }.items():
+        for folder in ("im1", "im2"):
+            save(tmp_path / "S" / "train" / folder / f"{name}.png", rng.integers(0, 255, (1, 4, 3), dtype=np.uint8))
+        for folder, date in zip(("label1", "label2"), dates, strict=True):
+            save(tmp_path / "S" / "train" / folder / f"{name}.png", np.array(date, np.uint8))
+    sink = CollectSink()
+    done = convert("senseearth", tmp_path / "S", tmp_path / "d", reporter=Reporter(sink))
+    assert (done.contradicting_pairs, done.contradicting_pixels) == (1, 3) and "3 pixels of 1 pairs" in done.summary()
+    warnings = [event["message"] for event in sink.events if event.get("level") == "warning"]
+    assert len(warnings) == 1 and "label1/b.png" in warnings[0] and warnings[0].startswith("3 pixel(s) of 1 pair(s)")
+    facts = json.loads((tmp_path / "d" / "dataset.json").read_text())
+    assert facts["contradicting"] == {"pairs": 1, "pixels": 3}
+    assert facts["splits"]["train"]["change_share"] == 2 / 5  # of 5 px that can be told
+    assert values(tmp_path / "d" / "train" / "label" / "b.png").tolist() == [[1, 255, 255, 255]]
+    sample = ChangePairs(find_pairs(tmp_path / "d", "second", "train"), labels=label_format(tmp_path / "d", "second"))[
+        1
+    ]
+    assert sample["before_classes"].tolist() == [[0, 0, 255, 255]]  # what the date has is still learnt
+    assert sample["after_classes"].tolist() == [[2, 255, 1, 1]]
+
+
+def test_lists_name_every_tenth_pair(tmp_path, download):
+    names = [f"{number:05}" for number in range(21)]
+    convert("second", download(names), tmp_path / "d")
+    tenth = find_pairs(tmp_path / "d", "second", "train-tenth")
+    assert [pair.name for pair in tenth] == ["train/00000", "train/00010", "train/00020"]
+    rest = find_pairs(tmp_path / "d", "second", "train-rest")
+    assert len(rest) == 18 and not {pair.before for pair in rest} & {pair.before for pair in tenth}
+    convert("second", tmp_path / "d", tmp_path / "again")  # the lists are no splits of their own
+    assert {path.name for path in (tmp_path / "again").iterdir()} == {"train", "test", "list", "dataset.json"}
+
+
+def test_colours_are_refused_where_classes_have_none(tmp_path):
+    with pytest.raises(UsageError, match="hiucd have no colours"):
+        convert("hiucd", tmp_path, tmp_path / "d", rgb_labels=True)
