@@ -18,10 +18,10 @@ ARROW = " → "
 # Of the engine's figures: "transition_m2 forest → water".
 AREA_FIGURE = "transition_m2 "
 M2_PER_HECTARE = 10_000.0
-# Suffix → (GDAL driver, options of the layer). A CSV file alone would be all text to QGIS; .csvt tells the types.
+# Suffix → (GDAL driver, options of the layer). A CSV file alone would be all text to QGIS: .csvt tells the types.
 DRIVERS = {
     "gpkg": ("GPKG", []),
-    "csv": ("CSV", ["CREATE_CSVT=YES"]),
+    "csv": ("CSV", ["CREATE_CSVT=YES", "STRING_QUOTING=IF_NEEDED"]),
     "xlsx": ("XLSX", []),
 }
 # What a driver writes beside the file.

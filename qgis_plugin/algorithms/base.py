@@ -48,6 +48,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     STAGES: ClassVar[Mapping[str, float]] = {}
     TITLES: ClassVar[Mapping[str, str]] = {}
     MOMENTS: ClassVar[Mapping[str, str]] = {}
+    # Of a command that does other jobs in a row: name of the job → its stages.
+    STEPS: ClassVar[Mapping[str, Mapping[str, float]]] = {}
 
     # What changed into what in this run, where that is known; its colours are those of the polygons too.
     _transitions: Sequence[transitions.Transition] = ()
@@ -258,7 +260,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         """
         command = [python, "-m", "cdengine", *arguments, "--progress", "json", "--cancel-on-stdin-close"]
         feedback.pushCommandInfo(shlex.join(command))
-        narrator = Narrator(feedback, self.STAGES, self.TITLES, self.MOMENTS)
+        narrator = Narrator(feedback, self.STAGES, self.TITLES, self.MOMENTS, self.STEPS)
         try:
             result = process.run(
                 command, self._surroundings.variables, narrator, feedback.isCanceled, feedback.pushConsoleInfo

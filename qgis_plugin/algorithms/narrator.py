@@ -12,6 +12,8 @@ from ..engine import events
 
 # The dialog writes every progress text to its log, so time left is said now and then, not at every event.
 REMIND_S = 10.0
+# A stage of a job within a chain of jobs: "student (4 of 5): epoch 3/50".
+_STEP = re.compile(r"(?P<step>(?P<name>.+?) \(?(?P<number>[1-9]\d*) of (?P<count>\d+)\)?): (?P<stage>.+)$")
 
 
 class Narrator:
@@ -22,6 +24,8 @@ class Narrator:
         weights: share of the whole that each stage is expected to take; only their ratios count.
         titles: what the user reads in place of a stage's name.
         moments: the same for what figures are of (step, epoch).
+        steps: weights of a job that is done within another one ("pseudo labels (3 of 5): pictures"), by its name;
+            `weights` hold for those that are not named.
     """
 
     def __init__(
@@ -30,12 +34,12 @@ class Narrator:
         weights: Mapping[str, float],
         titles: Optional[Mapping[str, str]] = None,
         moments: Optional[Mapping[str, str]] = None,
+        steps: Optional[Mapping[str, Mapping[str, float]]] = None,
     ) -> None:
         self._feedback = feedback
-        self._weights: Dict[str, float] = dict(weights)
+        self._weights, self._steps = weights, dict(steps or {})
         self._titles, self._moments = dict(titles or {}), dict(moments or {})
-        self._order: List[str] = list(weights)
-        self._current: Optional[str] = None
+        self._bar, self._step = Bar(weights), ""
         self._told = ""
         self._percent = 0.0
         self._entered_at = self._said_at = 0.0
@@ -64,7 +68,8 @@ class Narrator:
             return
         kind, number = _moment(self._figures[0])
         told = ", ".join(f"{figure.name} {_number(figure.value)}" for figure in self._figures)
-        self._feedback.pushInfo(f"{self._moments.get(kind, kind.capitalize())} {number}: {told}" if kind else told)
+        moment = f"{self._moments.get(kind, kind.capitalize())} {number}"
+        self._feedback.pushInfo(f"{moment}: {told}" if number else told)  # 0: of the whole
         self._figures.clear()
 
     def finish(self) -> None:
@@ -76,11 +81,8 @@ class Narrator:
         fraction = min(max(event.done / event.total, 0.0), 1.0) if event.total > 0 else 0.0
         now = time.monotonic()
         new = event.stage != self._told
-        stage = _family(event.stage)
-        if stage != self._current:
-            self._enter(stage)
         self._told = event.stage
-        self._percent = max(self._percent, self._overall(stage, fraction))
+        self._percent = max(self._percent, 100.0 * self._overall(event.stage, fraction))
         self._feedback.setProgress(self._percent)
         if new:
             self._entered_at = now
@@ -89,10 +91,49 @@ class Narrator:
             self._feedback.setProgressText(self._text(event, fraction, now - self._entered_at))
 
     def _overall(self, stage: str, fraction: float) -> float:
-        """Percent over all stages. A skipped stage counts as done once a later one has begun."""
+        """Share of the whole, over all steps of a chain of jobs."""
+        step = _STEP.match(stage)
+        if step is None:
+            return self._bar.reach(_family(stage), fraction)
+        name, number, count = step["name"], int(step["number"]), max(int(step["count"]), 1)
+        if step["step"] != self._step:
+            self._step, self._bar = step["step"], Bar(self._steps.get(name, self._weights))
+        return (number - 1 + self._bar.reach(_family(step["stage"]), fraction)) / count
+
+    def _text(self, event: events.Progress, fraction: float, seconds: float) -> str:
+        title = self._title(event.stage)
+        if fraction <= 0.0 or fraction >= 1.0:
+            # Also of stages that are one single step: "0 of 1 pictures" would tell nothing, the time does.
+            return title if seconds < REMIND_S else f"{title}: {_duration(seconds)} so far"
+        text = f"{title}: {100 * fraction:.0f} % of {_amount(event.total, event.unit)}"
+        return text + (f", {_duration(event.eta_s)} left" if event.eta_s is not None else "")
+
+    def _title(self, stage: str) -> str:
+        step = _STEP.match(stage)
+        if step is not None:  # the name of a member of a chain is the user's
+            return f"{step['step']}: {self._title(step['stage'])}"
+        return self._titles.get(stage, stage[:1].upper() + stage[1:].replace("-", " "))
+
+
+class Bar:
+    """How far a job is, over its stages.
+
+    Args:
+        weights: share of the whole that each stage is expected to take, in their order; only their ratios count.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self._weights: Dict[str, float] = dict(weights)
+        self._order: List[str] = list(weights)
+        self._current: Optional[str] = None
+
+    def reach(self, stage: str, fraction: float) -> float:
+        """Share of the whole. A skipped stage counts as done once a later one has begun."""
+        if stage != self._current:
+            self._enter(stage)
         place = self._order.index(stage)
         done = sum(self._weights[name] for name in self._order[:place])
-        return 100.0 * (done + self._weights[stage] * fraction) / sum(self._weights.values())
+        return (done + self._weights[stage] * fraction) / sum(self._weights.values())
 
     def _enter(self, stage: str) -> None:
         """Makes room for a stage that was not foreseen: a small share, right after the stage before it."""
@@ -101,14 +142,6 @@ class Narrator:
             self._weights[stage] = 0.05 * sum(self._weights.values()) or 1.0
             self._order.insert(place, stage)
         self._current = stage
-
-    def _text(self, event: events.Progress, fraction: float, seconds: float) -> str:
-        title = self._titles.get(event.stage, event.stage[:1].upper() + event.stage[1:].replace("-", " "))
-        if fraction <= 0.0 or fraction >= 1.0:
-            # Also of stages that are one single step: "0 of 1 pictures" would tell nothing, the time does.
-            return title if seconds < REMIND_S else f"{title}: {_duration(seconds)} so far"
-        text = f"{title}: {100 * fraction:.0f} % of {_amount(event.total, event.unit)}"
-        return text + (f", {_duration(event.eta_s)} left" if event.eta_s is not None else "")
 
 
 def _family(stage: str) -> str:

@@ -20,6 +20,11 @@ from ..engine import modelfolder
 from ..engine.events import Result
 from . import fields, learning, trainfields
 from .base import EngineAlgorithm
+from .evaluate import Evaluate
+from .pseudolabel import PseudoLabel
+
+# What a run folder keeps of itself: of one model, of a chain.
+KEPT = ("config.yaml", "chain.yaml")
 
 
 class Train(EngineAlgorithm):
@@ -38,6 +43,8 @@ class Train(EngineAlgorithm):
         "figures, sample pictures, events for TensorBoard and a report.",
         "The finished model is put into your folder of models, and stands in Detect changes under its name from then "
         "on.",
+        "A recipe with a section chain trains several models in a row: teachers, pseudo labels of what did not change, "
+        "students that learn from both, and a comparison of them all. The best student is the model then.",
         "A graphics card makes this many times faster. A run that was cancelled goes on with Resume.",
     )
     TAGS = ("deep learning", "network", "learning", "fit", "fine-tune", "supervised")
@@ -51,15 +58,23 @@ class Train(EngineAlgorithm):
         "IOU": ("IoU on the validation split", "iou"),
         "PRECISION": ("Precision on the validation split", "precision"),
         "RECALL": ("Recall on the validation split", "recall"),
+        "SCORE": ("Score on the validation split (classes)", "score"),
+        "MIOU": ("Mean IoU on the validation split (classes)", "miou"),
+        "SEK": ("Separated kappa on the validation split (classes)", "sek"),
+        "FSCD": ("F of semantic change on the validation split (classes)", "fscd"),
         "AP": ("Average precision on the validation split", "ap"),
         "THRESHOLD_USED": ("Threshold of the model", "threshold"),
         "BEST_EPOCH": ("Epoch that the model is from", "epoch"),
     }
+    # A recipe of a chain trains several models, each with these stages, and does the jobs of STEPS.
     STAGES: ClassVar = {"labels": 1.0, "statistics": 2.0, "change shares": 2.0, "epoch": 95.0}
+    STEPS: ClassVar = {"pseudo labels": PseudoLabel.STAGES, "evaluation": Evaluate.STAGES}
     TITLES: ClassVar = {
-        "labels": "Looking at the labels",
+        **Evaluate.TITLES,
+        **PseudoLabel.TITLES,
         "statistics": "Statistics of the images",
         "change shares": "Shares of change",
+        "pseudo labels": "Looking at the pseudo labels",
     }
 
     def initAlgorithm(self, configuration: Optional[Dict[str, Any]] = None) -> None:
@@ -74,7 +89,8 @@ class Train(EngineAlgorithm):
         resume = self.parameterAsBool(call.parameters, "RESUME", call.context)
         if call.unset("DATA") and call.unset("RECIPE") and not resume:
             return "Data set: name its folder (or a recipe that names it)."
-        for name, label in (("DATA", "Data set"), ("RECIPE", "Recipe"), ("WEIGHTS", "Model to start from")):
+        for name, label in (("DATA", "Data set"), ("RECIPE", "Recipe"), ("WEIGHTS", "Model to start from"),
+                            ("PSEUDO_LABELS", "Pseudo labels")):  # fmt: skip
             if not call.unset(name):
                 path = self.field(name).value(call) or ""
                 if not os.path.exists(path):
@@ -83,7 +99,7 @@ class Train(EngineAlgorithm):
             super().problem(call)
             or learning.bands(call)
             or self._run_folder(call, resume)
-            or ("" if resume else self._name(call))
+            or ("" if resume or self._recipe_decides("NAME", call) else self._name(call))
             or _settings(call)
         )
 
@@ -103,9 +119,9 @@ class Train(EngineAlgorithm):
         if folder is None:
             return "Resume: name the run folder that is to go on." if resume else ""
         folder = fields.sources.absolute(folder)
-        is_run = os.path.isfile(os.path.join(folder, "config.yaml"))
+        is_run = any(os.path.isfile(os.path.join(folder, name)) for name in KEPT)
         if resume and not is_run:
-            return f"Run folder: {folder} holds no run that could go on (config.yaml is missing)."
+            return f"Run folder: {folder} holds no run that could go on ({KEPT[0]} is missing)."
         if resume or not os.path.isdir(folder) or not os.listdir(folder):
             return ""
         if not is_run:
@@ -149,10 +165,16 @@ class Train(EngineAlgorithm):
         if field.name == "SETTINGS":
             return [f"--set={line}" for line in trainfields.lines(field, call)]
         if field.name in self.SETTINGS:
-            if not call.unset("RECIPE") and trainfields.left_alone(field, call):
+            if self._recipe_decides(field.name, call):
                 return []
             return fields.given("--set", trainfields.setting(field, self.SETTINGS[field.name], call))
+        if field.name == "DEVICE" and trainfields.left_alone(field, call):
+            return []  # the recipe's or the run's own; auto where they say nothing
         return super().words(field, call, outputs)
+
+    def _recipe_decides(self, name: str, call: fields.Call) -> bool:
+        """Whether the user named a recipe, and left this field as it was."""
+        return not call.unset("RECIPE") and trainfields.left_alone(self.field(name), call)
 
     def results(self, result: Result, feedback: QgsProcessingFeedback) -> Dict[str, Any]:
         """The model's file and name; the model is copied to the user's own."""

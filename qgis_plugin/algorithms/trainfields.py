@@ -10,7 +10,7 @@ from . import destinations, fields, learning, shared
 
 ARCHITECTURES = (
     "fc-ef", "fc-siam-conc", "fc-siam-diff", "snunet", "stanet", "bit", "changeformer", "changer", "tinycd",
-    "lightcdnet", "changestar", "btc", "bisrnet",
+    "lightcdnet", "changestar", "btc", "bisrnet", "senseearth",
 )  # fmt: skip
 SETTINGS_FIELD = fields.Text(
     "SETTINGS",
@@ -37,6 +37,7 @@ SETTINGS = {
     "WEIGHTS": "model.weights",
     "TRAIN_SPLIT": "data.train",
     "VALIDATION_SPLIT": "data.validation",
+    "PSEUDO_LABELS": "data.pseudo_labels",
     "CLASSES": "data.classes",
     "BANDS_BEFORE": "data.bands_before",
     "BANDS_AFTER": "data.bands_after",
@@ -65,7 +66,8 @@ _ALL: Tuple[fields.Field, ...] = (
         "RECIPE",
         "Recipe",
         "A file of settings (YAML), for all that this dialog does not ask. What you change here goes before it; what "
-        "you leave as it is, the recipe decides.",
+        "you leave as it is, the recipe decides. With a section chain it trains several models in a row: teachers, "
+        "pseudo labels, students.",
         "--config",
         advanced=True,
         optional=True,
@@ -84,6 +86,13 @@ _ALL: Tuple[fields.Field, ...] = (
         "VALIDATION_SPLIT",
         "Validation split",
         "Chooses the best epoch and the threshold. holdout: every fifth training pair. Empty: val.",
+        advanced=True,
+        optional=True,
+    ),
+    fields.Folder(
+        "PSEUDO_LABELS",
+        "Pseudo labels",
+        "Folder that Label unchanged areas made of the training split: classes are learnt from it too.",
         advanced=True,
         optional=True,
     ),

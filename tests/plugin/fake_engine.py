@@ -121,14 +121,16 @@ def learn(command):
     if command == "train":
         folder = value("--output") or value("--resume")
         os.makedirs(folder, exist_ok=True)
-        for epoch in (1, 2):
+        if scenario == "chain":
+            chain()
+        for epoch in (1, 2) if scenario != "chain" else ():
             progress(f"epoch {epoch}/2", 50 * (epoch - 1), 100, 3.0, "batches")
             for name, figure in (("f1", 0.4 + 0.1 * epoch), ("iou", None)):
                 say(event="metric", epoch=epoch, name=name, value=figure)
         outputs = {"run": folder, "model": os.path.join(folder, "model.safetensors"), "report": folder + "/report.html"}
         given = [word.split("=", 2)[2] for word in sys.argv if word.startswith("--set=name=")]
         model_file(outputs["model"], json.loads(given[0]) if given else "model")
-        for name in ("config.yaml", "report.html"):
+        for name in ("chain.yaml" if scenario == "chain" else "config.yaml", "report.html"):
             open(os.path.join(folder, name), "w").close()
         say(event="result", outputs=outputs, stats={"f1": 0.6, "threshold": 0.5, "epoch": 2})
     elif command == "evaluate":
@@ -155,6 +157,20 @@ def learn(command):
         stats = {"patches": 12, "train_patches": 8, "train_change_share": 0.125, "left_out_invalid": 1}
         picture = os.path.join(value("--output"), "split.png")
         say(event="result", outputs={"dataset": value("--output"), "picture": picture}, stats=stats)
+
+
+def chain():
+    """A teacher, pseudo labels, a student, and their comparison."""
+    for number, name in enumerate(("teacher-1", "pseudo labels", "student", "evaluation"), 1):
+        say(event="log", level="info", message=f"stage {number} of 4: {name}")
+        stages = ["epoch 1/2", "epoch 2/2"]
+        stages = {"pseudo labels": ["pseudo-label", "pictures"], "evaluation": ["evaluate"]}.get(name, stages)
+        for done, stage in enumerate(stages):
+            total = len(stages) if stage.startswith("epoch") else 1
+            progress(f"{name} ({number} of 4): {stage}", done if total > 1 else 0, total, 3.0, "batches")
+            progress(f"{name} ({number} of 4): {stage}", done + 1 if total > 1 else 1, total, 0.0, "batches")
+    for name, score in (("teacher-1", 0.2), ("student", 0.3)):
+        say(event="metric", step=0, name=f"{name}_score", value=score)
 
 
 def write_plain(*options):

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from fake_engine import model_file
 from test_algorithms import failure, in_task, options, run
 
 
@@ -78,6 +79,43 @@ def test_recipe_and_resume(qgis, fake, own, data, tmp_path):
     words = fake.detect_runs()[-1]
     assert options(words)["--resume"] == target and sets(words) == {"data.root": f'"{data}"'}
     assert not {"--config", "--output", "--overwrite"} & set(options(words)) and options(words)["--device"] == "cpu"
+
+
+def test_chain(qgis, fake, own, data, tmp_path, feedback):
+    """A recipe that trains several models: untouched fields stay out of it, the bar goes over all of its steps."""
+    fake("chain")
+    recipe, target = tmp_path / "chain.yaml", str(tmp_path / "run")
+    recipe.write_text("chain: {teachers: [{}], students: [{name: student}]}\n")
+    own.mkdir()
+    model_file(str(own / "my model.safetensors"), "my model")
+    result = run("train", {"RECIPE": str(recipe), "RUN": target}, feedback)
+    words = fake.detect_runs()[-1]
+    assert sets(words) == {} and "--device" not in options(words), "all is the recipe's to decide"
+    assert feedback.percents == sorted(feedback.percents)
+    assert feedback.texts[1:] == [
+        "teacher-1 (1 of 4): Epoch 1/2", "teacher-1 (1 of 4): Epoch 2/2: 50 % of 2 batches, 3 s left",
+        "pseudo labels (2 of 4): Labelling unchanged areas", "pseudo labels (2 of 4): Drawing the pictures",
+        "student (3 of 4): Epoch 1/2", "student (3 of 4): Epoch 2/2: 50 % of 2 batches, 3 s left",
+        "evaluation (4 of 4): Measuring",
+    ]  # fmt: skip
+    assert "teacher-1_score 0.2, student_score 0.3" in feedback.infos and "stage 3 of 4: student" in feedback.infos
+    assert result["MODEL_NAME"] == "model" and os.path.isfile(result["MODEL"])
+    assert "holds a run" in failure("train", {"RECIPE": str(recipe), "RUN": target})
+    run("train", {"RUN": target, "RESUME": True})
+    words = fake.detect_runs()[-1]
+    assert options(words)["--resume"] == target and not {"--set", "--device", "--config"} & set(options(words))
+    run("train", {"RECIPE": str(recipe), "DATA": data, "DEVICE": "cpu", "RUN": str(tmp_path / "second")})
+    words = fake.detect_runs()[-1]
+    assert sets(words) == {"data.root": f'"{data}"'} and options(words)["--device"] == "cpu"
+
+
+def test_pseudo_labels_for_a_student(qgis, fake, own, data, tmp_path):
+    labels = tmp_path / "pseudo"
+    parameters = {"DATA": data, "PSEUDO_LABELS": str(labels), "RUN": "TEMPORARY_OUTPUT"}
+    assert "Pseudo labels" in failure("train", parameters) and fake.detect_runs() == []
+    labels.mkdir()
+    run("train", parameters)
+    assert sets(fake.detect_runs()[-1])["data.pseudo_labels"] == f'"{labels}"'
 
 
 @pytest.mark.parametrize(

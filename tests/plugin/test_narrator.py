@@ -40,6 +40,21 @@ def test_stages_nobody_foresaw_take_little_and_never_go_back(qgis, feedback):
     assert max(feedback.percents[:3]) < 15 and feedback.percents[-1] > 99
 
 
+def test_steps_of_a_chain(qgis, feedback):
+    """Each step has its share of the bar, and the stages of its own kind of job inside."""
+    from qgis_plugin.algorithms.narrator import Narrator
+
+    narrator = Narrator(feedback, {"labels": 10.0, "epoch": 90.0}, steps={"vote": {"label": 80.0, "pictures": 20.0}})
+    for stage, done in (
+        ("a: b (1 of 4): labels", 1), ("a: b (1 of 4): epoch 5/10", 50), ("c (2 of 4): epoch 1/10", 0),
+        ("vote (3 of 4): label", 50), ("vote (3 of 4): pictures", 50), ("d 4 of 4: epoch 10/10", 100),
+    ):  # fmt: skip
+        narrator(Progress(stage, done, 1 if stage.endswith("labels") else 100, "batches", None))
+    quarters = [round(percent / 25, 2) for percent in feedback.percents]
+    assert quarters == [0.1, 0.55, 1.1, 2.4, 2.9, 4.0]
+    assert feedback.texts[1] == "a: b (1 of 4): Epoch 5/10: 50 % of 100 batches"
+
+
 def test_words(qgis, feedback, monkeypatch):
     from qgis_plugin.algorithms import narrator
 
