@@ -150,6 +150,8 @@ def _cut(args: argparse.Namespace, reporter: Reporter) -> PrepareResult:
     from cdengine.data.prepare.scenes import given_scenes
 
     single = args.recipe == "single"
+    if args.rgb_labels:
+        raise UsageError(f"--rgb-labels has no meaning for recipe {args.recipe}; leave it out")
     if single:
         _refuse(args, ("before_classes", "after_classes", "bands_after", "label_coding", "keep_unchanged"))
     elif (args.before_classes is None) != (args.after_classes is None):
@@ -203,8 +205,6 @@ def _convert(args: argparse.Namespace, reporter: Reporter) -> PrepareResult:
 
 def _refuse(args: argparse.Namespace, names: tuple[str, ...]) -> None:
     """An option that a recipe would pass over is an error."""
-    if args.rgb_labels and args.recipe not in CONVERT:
-        raise UsageError(f"--rgb-labels has no meaning for recipe {args.recipe}; leave it out")
     for name in names:
         if getattr(args, name) != PATCHES[name]:
             raise UsageError(f"--{name.replace('_', '-')} has no meaning for recipe {args.recipe}; leave it out")

@@ -1,4 +1,7 @@
-"""Few-shot subsets of a split: nested lists, so that 10 % holds all of 5 %, drawn so that change is shared alike."""
+"""Parts of a split: pairs that are held out, and few-shot subsets as lists.
+
+Subsets are nested, so that 10 % holds all of 5 %, and drawn so that change is shared alike.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from change_sets import write_second
 from pairs import make_pair, write_raster
 
 from cdengine.cli.main import main
@@ -69,6 +70,8 @@ def test_a_person_reads_counts(tmp_path, scene, capsys):
         (["pairs", "{before}", "{after}", "--label", "{before}"], 3, "4 bands"),
         (["pairs", "{before}", "{after}", "--label", "{label}", "--before-classes", "x.tif"], 2, "--after-classes"),
         (["second", "{before}", "--patch", "64"], 2, "--patch has no meaning for recipe second"),
+        (["pairs", "{before}", "{after}", "--label", "{label}", "--rgb-labels"], 2, "--rgb-labels has no meaning"),
+        (["hiucd", "nowhere", "--rgb-labels"], 2, "classes of hiucd have no colours"),
         (["second", "nowhere"], 3, "nowhere does not exist"),
         (["single", "{before}", "--label", "{label}", "--keep-unchanged", "0.5"], 2, "recipe single"),
         (["gold", "x"], 2, "gold"),
@@ -81,6 +84,18 @@ def test_wrong_use_is_one_line(tmp_path, scene, capsys, arguments, code, says):
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(errors) == 1 and says in errors[0]
     assert not (tmp_path / "d").exists()
+
+
+def test_contradicting_dates_of_a_download_are_in_the_result(tmp_path, capfd):
+    codes = np.zeros((2, 40, 50), np.uint8)
+    codes[0, :10], codes[1, :12] = 1, 2
+    write_second(tmp_path / "S" / "train", {"a": tuple(codes)})
+    command = ["prepare", "senseearth", str(tmp_path / "S"), "--output", str(tmp_path / "d"), "--progress", "json"]
+    assert main(command) == 0
+    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    stats = events[-1]["stats"]
+    assert (stats["contradicting_pairs"], stats["contradicting_px"]) == (1, 100)
+    assert [event for event in events if event.get("level") == "warning" and "label1/a.png" in event["message"]]
 
 
 def test_an_existing_set_is_kept(tmp_path, scene, capsys):
