@@ -37,6 +37,9 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     """Trains."""
     if args.config is None and args.resume is None:
         raise ConfigError("--config FILE is missing: name a recipe, or a run with --resume")
+    chained = _chain(args, reporter)
+    if chained is not None:
+        return chained
     config = _resumed(args) if args.resume is not None else _fresh(args)
     from cdengine.training.fit import train
 
@@ -52,6 +55,36 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     ]
     lines += [f"{name + ':':<8}{path}" for name, path in outputs.items()]
     return Result({name: str(path) for name, path in outputs.items()}, dict(done.metrics), "\n".join(lines))
+
+
+def _chain(args: argparse.Namespace, reporter: Reporter) -> Result | None:
+    """Runs a recipe with a section `chain`; None for every other one."""
+    from pathlib import Path
+
+    from cdengine.training.strict import read_yaml
+
+    kept = None if args.resume is None else Path(args.resume) / "chain.yaml"
+    if not kept.is_file() if kept is not None else "chain" not in read_yaml(args.config):
+        return None
+    from cdengine.training.chain import load_chain, resumed_chain, run_chain
+
+    if args.resume is not None:
+        if args.overwrite or args.output is not None:
+            raise ConfigError("--resume goes on in its own folder: leave --output and --overwrite out")
+        chain = resumed_chain(args.resume, args.config, _sets(args))
+    else:
+        chain = load_chain(args.config, _sets(args))
+    done = run_chain(chain, reporter, overwrite=args.overwrite)
+    width = max(map(len, done.figures))
+    lines = [
+        f"{name:<{width}}  Score {row['score']:.4f}  mIoU {row['miou']:.4f}  SeK {row['sek']:.4f}  ({row['role']})"
+        for name, row in done.figures.items()
+    ]
+    outputs = {"run": str(done.run), "model": str(done.model), "report": str(done.report)}
+    lines += [f"{name + ':':<8}{path}" for name, path in outputs.items()]
+    stats = {f"{name}_{key}": float(row[key]) for name, row in done.figures.items() for key in row if key != "role"}
+    best = done.figures[done.best]
+    return Result(outputs, {**{key: float(best[key]) for key in best if key != "role"}, **stats}, "\n".join(lines))
 
 
 def _fresh(args: argparse.Namespace) -> TrainConfig:
