@@ -86,13 +86,14 @@ def test_wrong_use_is_one_line(tmp_path, scene, capsys, arguments, code, says):
     assert not (tmp_path / "d").exists()
 
 
-def test_contradicting_dates_of_a_download_are_in_the_result(tmp_path, capfd):
+def test_contradicting_dates_of_a_download_are_in_the_result(tmp_path):
     codes = np.zeros((2, 40, 50), np.uint8)
     codes[0, :10], codes[1, :12] = 1, 2
     write_second(tmp_path / "S" / "train", {"a": tuple(codes)})
-    command = ["prepare", "senseearth", str(tmp_path / "S"), "--output", str(tmp_path / "d"), "--progress", "json"]
-    assert main(command) == 0
-    events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    command = [sys.executable, "-m", "cdengine", "prepare", "senseearth", tmp_path / "S", "--output", tmp_path / "d"]
+    run = subprocess.run([*command, "--progress", "json"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    events = [json.loads(line) for line in run.stdout.splitlines()]
     stats = events[-1]["stats"]
     assert (stats["contradicting_pairs"], stats["contradicting_px"]) == (1, 100)
     assert [event for event in events if event.get("level") == "warning" and "label1/a.png" in event["message"]]
