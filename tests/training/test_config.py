@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from cdengine.data.codings import SENSEEARTH_CLASSES
 from cdengine.errors import ConfigError
 from cdengine.models.zoo import build_meta
+from cdengine.training.chain import load_chain
 from cdengine.training.config import LossConfig, TrainConfig, dump_config, first_difference, load_config
+from cdengine.training.strict import read_yaml
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join('*' + old for _ in range(10))}]\n"
@@ -168,20 +171,37 @@ def test_first_difference(load):
     assert first_difference(one, one) is None
 
 
-RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_recipes_of_the_project_can_be_read(path):
-    config = load_config(path)
-    counts = {"bands_before": 3, "bands_after": 3}
-    build_meta(config.model.architecture, {**config.model.arguments, **counts})
-
-
-RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+CONFIGS = Path(__file__).parents[2] / "configs"
+RECIPES = [path for path in sorted(CONFIGS.rglob("*.yaml")) if "chain" not in read_yaml(path)]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_of_the_project_is_sound(path):
     config = load_config(path)
     build_meta(config.model.architecture, {**config.model.arguments, "bands_before": 3, "bands_after": 3})
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "senseearth").glob("*_*_*.yaml")), ids=lambda path: path.stem)
+def test_recipes_of_senseearths_members_are_those_of_the_chain(path):
+    chain = load_chain(CONFIGS / "senseearth" / "chain.yaml")
+    one = load_config(path)
+    other = next(member.config for member in chain.members if member.config.name == one.name)
+    assert first_difference(one, other, ("output", "data.pseudo_labels")) is None
+    assert (one.data.pseudo_labels is None) == (other.data.pseudo_labels is None) == path.stem.startswith("teacher")
+
+
+def test_senseearths_chain_is_that_of_the_report():
+    members = load_chain(CONFIGS / "senseearth" / "chain.yaml").members
+    told = [(m.role, m.config.model.arguments["head"], m.config.model.arguments["backbone"]) for m in members]
+    assert told == [
+        ("teacher", "fcn", "hrnet_w40"),
+        ("teacher", "fcn", "hrnet_w48"),
+        ("teacher", "psp", "hrnet_w40"),
+        ("teacher", "psp", "hrnet_w48"),
+        ("teacher", "psp", "hrnet_w64"),
+        ("student", "psp", "hrnet_w18"),
+        ("student", "psp", "hrnet_w40"),
+    ]
+    assert all(member.config.model.arguments["lightweight"] for member in members)
+    weights = dict(zip(SENSEEARTH_CLASSES, members[0].config.loss.class_weights, strict=True))
+    assert weights == {"water": 2, "ground": 1, "low vegetation": 2, "tree": 2, "building": 1, "playground": 1}
