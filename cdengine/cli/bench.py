@@ -1,4 +1,7 @@
-"""`bench`: the whole of `detect` against the bare network in memory, on the same tiles, precision and threads."""
+"""`bench`: the whole of `detect` against the bare network in memory, on the same tiles, precision and threads.
+
+The network is a small reference one, or that of a model file.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdengine.cli.result import Result
-from cdengine.errors import UsageError
+from cdengine.errors import ModelTaskError, UnknownModelError, UsageError
 from cdengine.events import Event, Reporter
 
 if TYPE_CHECKING:
     from cdengine.inference.options import DetectOptions
+    from cdengine.models.card import ModelCard
     from cdengine.models.modelfile import LoadedModel
 
+Bands = dict[str, str]  # "before", "after" → the numbers that `--bands-…` takes
 SHARE = 0.04  # of the pixels that the benchmark's model calls changed: a usual scene has a few per cent
 RESIDENT = 16  # tiles that the raw forward turns round; enough that no cache holds them
+TILE = 512
 SAMPLE = 256  # side of the tiles from which the model takes its statistics
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of `bench`."""
+    parser.add_argument("--model", metavar="FILE", help="a model file (.safetensors) in place of the reference network")
     parser.add_argument("--size", type=int, default=4096, metavar="N", help="rows and columns of the pair")
-    parser.add_argument("--tile", type=int, default=512, metavar="N", help="side of a tile")
+    parser.add_argument(
+        "--tile", type=int, metavar="N", help=f"side of a tile (default: the model file's, else {TILE})"
+    )
     parser.add_argument("--overlap", type=int, default=64, metavar="N", help="pixels that neighbouring tiles share")
     parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="tiles at a time, on both sides")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda[:N] or mps")
@@ -42,6 +51,11 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     """Measures and answers."""
     from cdengine.inference.options import DetectOptions
 
+    model = None if args.model is None else _model_file(args.model)
+    if args.tile is None:
+        from cdengine.models.container import read_card
+
+        args.tile = TILE if model is None else read_card(model).tile
     for name, least in (("size", args.tile), ("batch_size", 1), ("repeats", 1)):
         if getattr(args, name) < least:
             raise UsageError(f"--{name.replace('_', '-')} {getattr(args, name)}: {least} or more")
@@ -50,14 +64,39 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     folder = Path(tempfile.mkdtemp(prefix="cdengine-bench-"))
     try:
         with reporter.cancellation.cleanup(lambda: shutil.rmtree(folder, ignore_errors=True)):
-            answer = measure(folder, args.size, shared, args.repeats, reporter)
+            answer = measure(folder, args.size, shared, args.repeats, reporter, model)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     numbers = {name: value for name, value in answer.items() if isinstance(value, (int, float))}
     return Result(stats=numbers, text=as_text(answer), answer=answer)
 
 
-def measure(folder: Path, size: int, shared: dict[str, Any], repeats: int, reporter: Reporter) -> dict[str, Any]:
+def _model_file(given: str) -> Path:
+    """The file of weights that is meant.
+
+    Raises:
+        UnknownModelError: neither a file nor a shipped model.
+        ModelTaskError: an exported model.
+        ModelError: a file that is no model; see `container.read_card`.
+    """
+    from cdengine.models.container import read_card
+    from cdengine.models.names import ARCHITECTURE_NAMES
+    from cdengine.models.onnxfile import SUFFIX
+    from cdengine.models.shipped import model_path
+
+    path = model_path(given)
+    if not path.is_file():
+        what = "is an architecture, not a file" if given in ARCHITECTURE_NAMES else "no such model file"
+        raise UnknownModelError(f"--model {given}: {what}; give a .safetensors file or a shipped model's name")
+    if path.suffix.lower() == SUFFIX:
+        raise ModelTaskError(f"--model {given}: an exported model has no bare network; give the .safetensors file")
+    read_card(path)
+    return path
+
+
+def measure(
+    folder: Path, size: int, shared: dict[str, Any], repeats: int, reporter: Reporter, given: Path | None = None
+) -> dict[str, Any]:
     """The figures, units in their names; `*_mpx_s` of raw forward and detect count tile pixels, overlaps included.
 
     The raw forward is the network as it was loaded, in the memory layout that suits it; detection folds its batch
@@ -68,18 +107,25 @@ def measure(folder: Path, size: int, shared: dict[str, Any], repeats: int, repor
     from cdengine.inference.tiles import Tiling
     from cdengine.models.devices import facts
     from cdengine.models.modelfile import load_model
-    from cdengine.synthesis.texture import write_texture_pair
 
     device = choose_device(shared["device"])
     precision = choose_precision(shared["precision"], device)
-    before, after = (str(path) for path in write_texture_pair(folder, size, size, reporter))
-    path = folder / "bench.safetensors"
-    write_model(path, before, after)
+    before, after, path, bands = pair_and_model(folder, size, given, reporter)
     model = load_model(path)
     tiling = Tiling.of(size, size, shared["tile"], shared["overlap"], model.card.margin)
     tiles = len(tiling.rows.starts) * len(tiling.cols.starts)
+    transitions = {"transitions": str(folder / "transitions.tif")} if model.card.classes else {}
+    polygons = str(folder / "change.gpkg")
     options = DetectOptions.of(
-        str(path), {**shared, "precision": precision, "polygons": str(folder / "change.gpkg"), "overwrite": True}
+        str(path),
+        {
+            **shared,
+            **transitions,
+            **{f"bands_{date}": numbers for date, numbers in bands.items()},
+            "precision": precision,
+            "polygons": polygons,
+            "overwrite": True,
+        },
     )
     arithmetic = {"device": device.torch_device, "precision": precision, "batch": shared["batch_size"]}
     rounds = []
@@ -87,7 +133,7 @@ def measure(folder: Path, size: int, shared: dict[str, Any], repeats: int, repor
         # Detection first: the peak of memory is that of the first round, before the raw forward has held anything.
         detected = detect_s(folder, before, after, options, reporter)
         rounds.append(
-            Round(*detected, raw_forward_s(model, before, after, shared["tile"], tiles, arithmetic, reporter))
+            Round(*detected, raw_forward_s(model, before, after, shared["tile"], tiles, arithmetic, reporter, bands))
         )
     typical = sorted(rounds, key=lambda one: one.detect_s)[len(rounds) // 2]
     mpx = tiling.tile_pixels / 1e6
@@ -107,13 +153,38 @@ def measure(folder: Path, size: int, shared: dict[str, Any], repeats: int, repor
         "tile_px": shared["tile"],
         "overlap_px": shared["overlap"],
         "batch": shared["batch_size"],
-        "architecture": "fc-siam-diff, resnet18",
+        "architecture": _architecture(model.card),
+        "model": model.card.name,
+        "classes": len(model.card.classes),
         "device": device.label,
         "device_name": device.name,
         "precision": precision,
         "threads": facts()["threads"],
         "repeats": repeats,
     }
+
+
+def pair_and_model(folder: Path, size: int, given: Path | None, reporter: Reporter) -> tuple[str, str, Path, Bands]:
+    """A pair, the model file to run on it, and which bands of the pair each date of the model takes."""
+    from cdengine.models.container import read_card
+    from cdengine.synthesis.texture import write_texture_pair
+
+    if given is None:
+        before, after = (str(path) for path in write_texture_pair(folder, size, size, reporter))
+        path = folder / "bench.safetensors"
+        write_model(path, before, after)
+        return before, after, path, {}
+    card = read_card(given)
+    counts = {"before": card.before.count, "after": card.after.count}
+    pair = write_texture_pair(folder, size, size, reporter, bands=max(counts.values()))
+    chosen = {name: ",".join(str(band) for band in range(1, count + 1)) for name, count in counts.items()}
+    return str(pair[0]), str(pair[1]), given, chosen
+
+
+def _architecture(card: ModelCard) -> str:
+    """With its backbone, where it has one to choose."""
+    backbone = card.arguments.get("backbone")
+    return card.architecture if backbone is None else f"{card.architecture}, {backbone}"
 
 
 @dataclass(frozen=True)
@@ -153,27 +224,34 @@ def write_model(path: Path, before: str, after: str) -> None:
     from cdengine.models.modelfile import save_model
     from cdengine.models.speed import reference_network
 
-    save_model(path, *reference_network(*_corner_tiles(before, after, SAMPLE, 4), SHARE))
+    save_model(path, *reference_network(*_corner_tiles(before, after, SAMPLE, 4, {}), SHARE))
 
 
 def raw_forward_s(
-    model: LoadedModel, before: str, after: str, tile: int, tiles: int, arithmetic: dict[str, Any], reporter: Reporter
+    model: LoadedModel,
+    before: str,
+    after: str,
+    tile: int,
+    tiles: int,
+    arithmetic: dict[str, Any],
+    reporter: Reporter,
+    bands: Bands,
 ) -> float:
     """Seconds of the network alone for as many tiles as the detection has."""
     from cdengine.models.speed import forward_seconds
 
-    resident = _corner_tiles(before, after, tile, max(RESIDENT, arithmetic["batch"]))
+    resident = _corner_tiles(before, after, tile, max(RESIDENT, arithmetic["batch"]), bands)
     return forward_seconds(model, *resident, tiles=tiles, reporter=reporter, **arithmetic)
 
 
-def _corner_tiles(before: str, after: str, side: int, count: int) -> tuple[Any, Any]:
+def _corner_tiles(before: str, after: str, side: int, count: int, bands: Bands) -> tuple[Any, Any]:
     """`count` tiles (N, C, side, side) of both dates from the top of the pair, used again where it has fewer."""
     import numpy as np
 
     from cdengine.raster.grid import Window
     from cdengine.raster.pair import Pair
 
-    with Pair.open(before, after) as pair:
+    with Pair.open(before, after, bands_before=bands.get("before"), bands_after=bands.get("after")) as pair:
         side = min(side, pair.grid.width)
         across, down = pair.grid.width // side, pair.grid.height // side
         places = [divmod(index % (across * down), across) for index in range(count)]
@@ -235,12 +313,17 @@ def peak_rss_mb() -> float | None:
 
 
 # ---------------------------------------------------------------- text
+def _network(answer: dict[str, Any]) -> str:
+    classes = f", {answer['classes']} classes" if answer["classes"] else ""
+    return f"{answer['architecture']} ({answer['model']}{classes})"
+
+
 def as_text(answer: dict[str, Any]) -> str:
     """The answer for people."""
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in answer["stages_s"].items())
     rows = [
         ("device", f"{answer['device_name']} ({answer['device']}, {answer['precision']}, {answer['threads']} threads)"),
-        ("network", f"{answer['architecture']}, batches of {answer['batch']}"),
+        ("network", f"{_network(answer)}, batches of {answer['batch']}"),
         ("pair", f"{answer['scene_rows']} x {answer['scene_columns']} px, {answer['tiles']} tiles"),
         ("raw forward", f"{answer['raw_forward_mpx_s']:.2f} Mpx/s of tiles, in memory"),
         ("detect", f"{answer['detect_mpx_s']:.2f} Mpx/s of tiles, files to files ({answer['polygons']:,} polygons)"),

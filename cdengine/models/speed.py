@@ -1,4 +1,4 @@
-"""The reference network of the benchmark, and how fast it runs when everything lies in memory already."""
+"""The reference network of the benchmark, and how fast a network runs when everything lies in memory already."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cdengine.events import Reporter
 from cdengine.models.card import DateInput, ModelCard
+from cdengine.models.logits import Logits
 from cdengine.models.modelfile import LoadedModel
 from cdengine.models.normalise import Normaliser
 from cdengine.models.zoo import build
@@ -65,12 +66,14 @@ def forward_seconds(
     precision: str,
     reporter: Reporter,
 ) -> float:
-    """Seconds for `tiles` tiles through a network and its sigmoid: nothing read, normalised, blended or written.
+    """Seconds for `tiles` tiles to probabilities: nothing read, normalised, blended or written.
+
+    Probabilities are a sigmoid, and for networks that tell classes a softmax for each date.
 
     Memory layout and arithmetic are those of detection, so that the two rates may be compared.
 
     Args:
-        model: binary, as loaded; stays as it is.
+        model: as loaded, binary or semantic; stays as it is.
         before: (N, C, H, W); these tiles are used in turn, and lie on the device before the clock starts.
         after: likewise.
         tiles: how many to compute, a multiple of `batch` or rounded up to one and scaled back.
@@ -83,7 +86,7 @@ def forward_seconds(
     module = copy.deepcopy(model.module).to(device, memory_format=layout)  # type: ignore[call-overload]
     if dtype != torch.float32:
         for layer in module.modules():
-            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)):
                 layer.to(dtype)
     first = _normalised(before, model.card.before).to(device).contiguous(memory_format=layout)
     second = _normalised(after, model.card.after).to(device).contiguous(memory_format=layout)
@@ -94,14 +97,21 @@ def forward_seconds(
         torch.autocast(device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False),
         reporter.stage("raw forward", calls * batch, "tiles") as stage,
     ):
-        torch.sigmoid(module(first[:batch], second[:batch]).float())  # warm-up: kernels chosen, memory reserved
+        _probabilities(module(first[:batch], second[:batch]))  # warm-up: kernels chosen, memory reserved
         _wait(device)
         began = time.perf_counter()
         for start in starts:
-            torch.sigmoid(module(first[start : start + batch], second[start : start + batch]).float())
+            _probabilities(module(first[start : start + batch], second[start : start + batch]))
             stage.advance(batch)
         _wait(device)
         return (time.perf_counter() - began) * tiles / (calls * batch)
+
+
+def _probabilities(given: Tensor | Logits) -> tuple[Tensor, ...]:
+    """float32, of each head."""
+    if not isinstance(given, Logits):
+        return (torch.sigmoid(given.float()),)
+    return torch.sigmoid(given.change.float()), given.before.float().softmax(1), given.after.float().softmax(1)
 
 
 def _normalised(tiles: Tiles, date: DateInput = RGB) -> Tensor:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_files import card_for, trained
 
 from cdengine.cli import bench
-from cdengine.errors import DeviceError, UsageError
+from cdengine.errors import DeviceError, ModelTaskError, UnknownModelError, UsageError
 from cdengine.events import CollectSink, Reporter
+from cdengine.models.modelfile import save_model
 from cdengine.synthesis.texture import write_texture_pair
 
 
@@ -116,3 +118,60 @@ def test_texture_pairs_are_reproducible_and_mostly_unchanged(tmp_path):
     expected = before.astype(int) * 15 // 16 + 12
     share = (np.abs(after.astype(int) - expected) > 12).any(0).mean()
     assert 0.005 < share < 0.1
+
+
+# ---------------------------------------------------------------- a model file
+def measured(place, path, **changed):
+    args = options(model=str(path), size=160, repeats=1, device="cpu", precision="fp32", overlap=32, **changed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(place))
+        return bench.run(args, Reporter(CollectSink())).answer
+
+
+def test_a_semantic_model_file_of_its_own_bands(tmp_path, place):
+    arguments = {"backbone": "resnet18", "width": 16, "change_depth": 1}
+    card = card_for("bisrnet", bands=(4, 4), classes=("wood", "water"), tile=96, margin=8, arguments=arguments)
+    save_model(tmp_path / "m.safetensors", trained(card), card)
+    answer = measured(place, tmp_path / "m.safetensors")
+    assert (answer["architecture"], answer["model"], answer["classes"]) == ("bisrnet, resnet18", "a model", 2)
+    assert (answer["tile_px"], answer["tiles"]) == (96, 4)  # the card's tile, which begins at 0 and 64
+    assert answer["ratio"] == pytest.approx(answer["detect_mpx_s"] / answer["raw_forward_mpx_s"], rel=0.01)
+    assert answer["raw_forward_mpx_s"] > 0 and answer["polygons"] >= 0
+    assert "bisrnet, resnet18 (a model, 2 classes)" in bench.as_text(answer)
+    assert list(place.iterdir()) == []
+
+
+def test_a_model_whose_dates_have_other_bands(tmp_path, place):
+    card = card_for("fc-siam-conc", bands=(3, 1), tile=64, margin=8)
+    save_model(tmp_path / "m.safetensors", trained(card), card)
+    answer = measured(place, tmp_path / "m.safetensors", tile=96)
+    assert (answer["tile_px"], answer["classes"]) == (96, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("bisrnet", "bisrnet: is an architecture, not a file"), ("gone.safetensors", "no such model file")],
+)
+def test_only_files_are_measured(given, said):
+    with pytest.raises(UnknownModelError, match=said) as caught:
+        bench.run(options(model=given), Reporter())
+    assert caught.value.exit_code == 4
+
+
+def test_an_exported_model_is_refused(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"")
+    with pytest.raises(ModelTaskError, match="no bare network"):
+        bench.run(options(model=str(tmp_path / "m.onnx")), Reporter())
+
+
+def test_raw_forward_ends_in_probabilities_of_every_head():
+    import torch
+
+    from cdengine.models.logits import Logits
+    from cdengine.models.speed import _probabilities
+
+    heads = torch.randn(2, 1, 4, 4), torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    change, before, after = _probabilities(Logits(*heads))
+    assert torch.equal(change, torch.sigmoid(heads[0]))
+    assert torch.allclose(before.sum(1), torch.ones(2, 4, 4)) and torch.equal(after, heads[2].softmax(1))
+    assert torch.equal(_probabilities(heads[0])[0], change)
