@@ -23,6 +23,7 @@ from cdengine.raster.paths import redact
 from cdengine.vector.area import area_text
 
 __all__ = ["ChangedPlace", "Histogram", "Input", "ReportData", "Transitions", "write_report"]
+MOST_TRANSITIONS = 30  # listed one by one; what is smaller is added up
 LARGEST_PICTURE = 900_000  # bytes; larger pictures are compressed anew for the page
 SECRET_WORDS = ("token", "password", "passwd", "secret", "credential", "api_key", "apikey")
 
@@ -167,13 +168,35 @@ def _places(data: ReportData) -> str:
 def _transitions(found: Transitions | None) -> str:
     if found is None:
         return ""
+    if not any(map(any, found.areas)):
+        return _section("What became what", "<p>Nothing changed.</p>")
+    unit = "" if found.unit == "m²" else f" ({text_of(found.unit)})"
+    return _section(f"What became what{unit}", _ranking(found) + _matrix(found))
+
+
+def _ranking(found: Transitions) -> str:
+    """One transition a row, largest first, with its share of all that changed."""
+    names, kinds = [text_of(name) for name in found.classes], range(len(found.classes))
+    ranked = sorted(
+        ((found.areas[i][j], i, j) for i in kinds for j in kinds if found.areas[i][j]),
+        key=lambda item: (-item[0], item[1:]),
+    )
+    total = sum(area for area, _, _ in ranked)
+    shown, rest = ranked[:MOST_TRANSITIONS], ranked[MOST_TRANSITIONS:]
+    rows = [[names[i], names[j], _amount(area, found.unit), _share(area, total)] for area, i, j in shown]
+    if rest:
+        other = sum(area for area, _, _ in rest)
+        rows.append([f"{len(rest)} smaller ones", "", _amount(other, found.unit), _share(other, total)])
+    rows.append(["<b>sum</b>", "", _amount(total, found.unit), "100 %"])
+    return _table(("From", "To", "Area", "Share of the change"), rows)
+
+
+def _matrix(found: Transitions) -> str:
     used = [i for i in range(len(found.classes)) if any(found.areas[i]) or any(row[i] for row in found.areas)]
     head = ["from \\ to", *(text_of(found.classes[i]) for i in used), "sum"]
 
     def cell(area: float) -> str:
-        if area == 0:
-            return "–"
-        return area_text(area) if found.unit == "m²" else f"{area:,.0f}"
+        return _amount(area, found.unit) if area else "–"
 
     rows = [
         [f"<b>{text_of(found.classes[i])}</b>", *(cell(found.areas[i][j]) for j in used), cell(sum(found.areas[i]))]
@@ -181,8 +204,11 @@ def _transitions(found: Transitions | None) -> str:
     ]
     sums = [sum(row[j] for row in found.areas) for j in used]
     rows.append(["<b>sum</b>", *(cell(area) for area in sums), cell(sum(sums))])
-    unit = "" if found.unit == "m²" else f" ({text_of(found.unit)})"
-    return _section(f"What became what{unit}", _table(head, rows))
+    return _table(head, rows)
+
+
+def _amount(area: float, unit: str) -> str:
+    return area_text(area) if unit == "m²" else f"{area:,.0f}"
 
 
 def _inputs(data: ReportData) -> str:

@@ -49,7 +49,10 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Transitions:
-    """What became what: areas[from][to] in `unit` ("m²" or "pixels"), for changed pixels."""
+    """What became what: areas[from][to] in `unit` ("m²" or "pixels"), for changed pixels.
+
+    A change within one class (areas[i][i]) is one that the model saw without seeing another class afterwards.
+    """
 
     classes: tuple[str, ...]
     areas: tuple[tuple[float, ...], ...]

@@ -14,6 +14,11 @@ def figures(totals: Totals, classes: tuple[str, ...], overlap: float) -> dict[st
         totals: what was counted.
         classes: of a semantic model.
         overlap: share of the output grid that both rasters cover.
+
+    Returns:
+        Among them, for each pair of classes between which something changed, in the order of the classes,
+        "transition_px OLD → NEW" (pixels) and "transition_m2 OLD → NEW" (None for a pair without CRS). They add up to
+        `changed_px` and `changed_area_m2`.
     """
     stats: dict[str, Any] = {
         "changed_px": totals.changed,
@@ -27,5 +32,6 @@ def figures(totals: Totals, classes: tuple[str, ...], overlap: float) -> dict[st
         for j, new in enumerate(classes):
             if totals.transitions[i, j]:
                 area = None if totals.changed_m2 is None else float(totals.transitions_m2[i, j])
+                stats[f"transition_px {old} → {new}"] = int(totals.transitions[i, j])
                 stats[f"transition_m2 {old} → {new}"] = area
     return stats

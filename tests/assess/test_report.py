@@ -189,6 +189,31 @@ def test_transitions_add_up(tmp_path):
     assert "building 100 m² – 100 m²" in text
     assert "sum 100 m² 300 m² 400 m²" in text
     assert "water" not in text  # nothing came from or went to it
+    assert "From To Area Share of the change field building 300 m² 75.0 % building field 100 m² 25.0 %" in text
+    assert "sum 400 m² 100 %" in text
+
+
+def test_transitions_in_pixels_and_without_change(tmp_path):
+    found = Transitions(("field", "building"), ((1500.0, 500.0), (0.0, 0.0)), "pixels")
+    write_report(tmp_path / "r.html", data(changed_m2=None, compared_m2=None, transitions=found))
+    _, text = read(tmp_path / "r.html")
+    assert "What became what (pixels)" in text
+    assert "field field 1,500 75.0 % field building 500 25.0 % sum 2,000 100 %" in text
+    write_report(tmp_path / "s.html", data(transitions=Transitions(("field", "building"), ((0.0, 0.0), (0.0, 0.0)))))
+    assert "What became what Nothing changed." in read(tmp_path / "s.html")[1]
+
+
+def test_many_transitions_are_added_up_at_the_end(tmp_path):
+    classes = tuple(f"class {number}" for number in range(7))
+    areas = tuple(tuple(float(10 * i + j + 1) for j in range(7)) for i in range(7))
+    write_report(tmp_path / "r.html", data(transitions=Transitions(classes, areas)))
+    _, text = read(tmp_path / "r.html")
+    smaller = sorted(area for row in areas for area in row)[:19]
+    total = sum(map(sum, areas))
+    assert (
+        f"19 smaller ones {sum(smaller):,.0f} m² {100 * sum(smaller) / total:.1f} % sum {total:,.0f} m² 100 %" in text
+    )
+    assert text.index("class 6 class 6 67 m²") < text.index("class 6 class 5 66 m²")
 
 
 @pytest.mark.parametrize(

@@ -297,6 +297,14 @@ def test_classes_and_transitions_of_a_semantic_detector(tmp_path, monkeypatch):
     }
     figures = [value for name, value in result.stats.items() if name.startswith("transition_m2")]
     assert sum(figures) == pytest.approx(result.stats["changed_area_m2"])
+    counted = {name: value for name, value in result.stats.items() if name.startswith("transition_px ")}
+    assert counted == {
+        f"transition_px {names[i]} → {names[j]}": ((change == 1) & (old == i) & (new == j)).sum()
+        for i in range(3)
+        for j in range(3)
+        if ((change == 1) & (old == i) & (new == j)).any()
+    }
+    assert "Share of the change" in (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "middle" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
