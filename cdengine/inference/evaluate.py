@@ -79,11 +79,12 @@ def run_evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluationResu
     pairs = find_pairs(options.data, options.layout, options.split)
     search = find_pairs(options.data, options.layout, options.threshold_from) if options.threshold_from else []
     _check_pairs(pairs, search, options)
-    models = model_paths(options.model)
+    named = tuple(model_paths(options.model))
+    models = [named] if options.ensemble else [(name,) for name in named]
     if len(models) > 1 and options.save_predictions is not None:
         raise UsageError("--save-predictions takes one model: their label images have the same names")
     files = [path for pair in pairs for path in vars(pair).values() if isinstance(path, Path)]
-    inputs = [*files, *(Path(name) for name in models if os.path.isfile(name))]
+    inputs = [*files, *(Path(name) for group in models for name in group if os.path.isfile(name))]
     token = f"evaluate-{os.getpid()}"
     with Publication(
         options.targets(), inputs=inputs, overwrite=options.overwrite, job=token, reporter=reporter, main="metrics"
@@ -125,17 +126,17 @@ class _Job:
         self.gallery = Gallery()
         self.wanted = pairs if options.save_predictions is not None else self.labelled
 
-    def run(self, models: Sequence[str]) -> list[RunScores]:
-        """Every model in turn, or the predictions."""
+    def run(self, models: Sequence[Sequence[str]]) -> list[RunScores]:
+        """Every model, or group of models as one, in turn; or the predictions."""
         total = (len(self.wanted) + len(self.search)) * max(1, len(models))
         if self.options.predictions is not None:
             with self.reporter.stage("evaluate", total, "pairs") as stage:
                 return [self._told(self._measure_files(Path(self.options.predictions), stage), 1)]
         runs = []
         # the stage is opened for each model, after its loading, which is a stage of its own
-        for number, name in enumerate(models, 1):
-            model = ModelRun(name, self.wanted[0], self.options, self.reporter)
-            label = name if len(models) > 1 else model.label
+        for number, group in enumerate(models, 1):
+            model = ModelRun(group, self.wanted[0], self.options, self.reporter)
+            label = group[0] if len(models) > 1 else model.label
             with self.reporter.stage("evaluate", total, "pairs", total // len(models) * (number - 1)) as stage:
                 runs.append(self._told(self._measure_model(model, label, stage, gallery=number == 1), number))
         return runs

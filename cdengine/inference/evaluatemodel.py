@@ -78,7 +78,7 @@ class HeldSource:
 
 
 class ModelRun:
-    """One model, loaded once, for all pairs.
+    """One model, or several as one, loaded once, for all pairs.
 
     Attributes:
         detector: what does the work.
@@ -86,11 +86,11 @@ class ModelRun:
         files: model files that were read.
     """
 
-    def __init__(self, model: str, first: PairFiles, options: EvaluateOptions, reporter: Reporter) -> None:
+    def __init__(self, models: Sequence[str], first: PairFiles, options: EvaluateOptions, reporter: Reporter) -> None:
         """Loads the model.
 
         Args:
-            model: as `--model`.
+            models: as `--model`; the mean of several.
             first: a pair of the set: "default" chooses by its bands.
             options: how to run.
             reporter: is told the device, and stops the run.
@@ -98,7 +98,7 @@ class ModelRun:
         self._options, self._reporter = options, reporter
         self.quiet = Reporter(_Terse(reporter), reporter.cancellation)
         self._workers = options.workers or min(4, os.cpu_count() or 1)
-        settings = options.detect_options(model)
+        settings = options.detect_options(*models)
         with gdal_env(), self._opened(first) as pair:
             bands = pair.before.count if pair.before.count == pair.after.count else 0
         choice = resolve(settings, bands, reporter)

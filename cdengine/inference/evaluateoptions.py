@@ -27,6 +27,7 @@ class EvaluateOptions:
         layout: how it lies there: pairs, second, senseearth, hiucd, gold, index.
         split: split folder, list file, or all.
         model: what detect takes; several, or a folder of trained runs: mean and spread over them.
+        ensemble: several models as one: the mean of their probabilities.
         predictions: folder of rasters made elsewhere, named like the labels: 0/1, 0/255 or probabilities.
         protocol: whole: tiles blended over each image; tiles256: tiles of 256 px without overlap, each by itself.
         threshold: change is probability >= threshold; auto: the model card's, or found by the method.
@@ -53,6 +54,7 @@ class EvaluateOptions:
     layout: str = "pairs"
     split: str = "test"
     model: tuple[str, ...] = ()
+    ensemble: bool = False
     predictions: str | None = None
     protocol: Literal["whole", "tiles256"] = "whole"
     threshold: float | Literal["auto"] = "auto"
@@ -82,6 +84,8 @@ class EvaluateOptions:
             raise UsageError(f"--protocol {self.protocol!r}: one of {', '.join(PROTOCOLS)}")
         if bool(self.model) == (self.predictions is not None):
             raise UsageError("give either --model or --predictions: what is to be measured")
+        if self.ensemble and len(self.model) < 2:
+            raise UsageError("--ensemble takes the mean of several models: give two or more with --model")
         if self.predictions is not None:
             for name in ("threshold_from", "save_predictions", "tile", "overlap"):
                 if getattr(self, name) is not None:
@@ -112,10 +116,10 @@ class EvaluateOptions:
                 raise UsageError(f"evaluate has no option {name!r}" + (f": did you mean {near[0]!r}?" if near else ""))
         return cls(**{"data": data, **options})
 
-    def detect_options(self, model: str) -> DetectOptions:
-        """What `detect` would be told to run one of the models in the same way."""
+    def detect_options(self, model: str, *others: str) -> DetectOptions:
+        """What `detect` would be told to run a model, or the mean of several, in the same way."""
         shared: dict[str, Any] = {name: getattr(self, name) for name in SHARED}
-        return DetectOptions(model=model, threshold=self.threshold, **shared)
+        return DetectOptions(model=model, ensemble=others, threshold=self.threshold, **shared)
 
     def change_coding(self) -> ChangeCoding | None:
         """What the values of change labels mean, where that was said."""

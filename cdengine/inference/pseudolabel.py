@@ -245,7 +245,7 @@ class _Job:
         form = label_format(options.data, options.layout, classes=options.classes)
         self._labels = Labels(pairs, form, reporter)
         evaluation = options.evaluation()
-        self._members = [ModelRun(name, pairs[0], evaluation, reporter) for name in options.model]
+        self._members = [ModelRun((name,), pairs[0], evaluation, reporter) for name in options.model]
         coding = self._labels.format.classes
         first = self._members[0].detector
         for name, member in zip(options.model, self._members, strict=True):

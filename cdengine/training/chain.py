@@ -168,6 +168,8 @@ def load_chain(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> Chain:
             members.append(_member(role, _merged(shared, named), output / f"{role}s", f"{where}: chain.{role}s"))
     names = [member.config.name for member in members]
     twice = next((name for name in names if names.count(name) > 1), None)
+    if "students-together" in names:
+        raise ConfigError(f"{where}: chain: students-together names the mean of all students; take another name")
     if twice is not None:
         raise ConfigError(f"{where}: chain: two members are named {twice}: give each a name of its own")
     students = [member for member in members if member.role == "student"]
@@ -347,13 +349,17 @@ class _Run:
         chain, first = self.chain, self.chain.members[0].config
         split = chain.config.evaluation.split or self._validation()
         figures: dict[str, dict[str, Any]] = {}
-        for member in chain.members:
-            name = member.config.name
+        measured = [(member.config.name, member.role, [_model(member)]) for member in chain.members]
+        students = [_model(member) for member in chain.of("student")]
+        if len(students) > 1:
+            measured.append(("students-together", "mean of the students' probabilities", students))
+        for name, role, models in measured:
             done = evaluate(
                 first.data.root,
                 first.data.layout,
                 split,
-                _model(member),
+                models,
+                ensemble=len(models) > 1,
                 classes=first.data.classes,
                 tta=chain.config.evaluation.tta,
                 device=first.trainer.device,
@@ -362,7 +368,7 @@ class _Run:
                 overwrite=True,
                 reporter=reporter,
             )
-            figures[name] = {"role": member.role, **{key: done.pooled[key] for key in SHOWN if key in done.pooled}}
+            figures[name] = {"role": role, **{key: done.pooled[key] for key in SHOWN if key in done.pooled}}
             for key in ("score", "miou", "sek", "fscd"):
                 reporter.metric(f"{name}_{key}", float(figures[name][key]), step=0)
         labels = json.loads((chain.pseudo_labels / FACTS).read_text(encoding="utf-8"))

@@ -42,8 +42,8 @@ class Told:
 
     calls = 0
 
-    def __init__(self, model, *_):
-        self.label, self.name = model, model
+    def __init__(self, models, *_):
+        (self.label,) = (self.name,) = models
         self.detector = self
         self.classes = NAMES
 
@@ -170,7 +170,7 @@ def test_a_model_named_twice_is_refused(pairs):
 
 
 def test_models_must_tell_the_sets_classes(pairs, told, monkeypatch):
-    monkeypatch.setattr(Told, "__init__", lambda self, model, *_: vars(self).update(detector=self, classes=("a", "b")))
+    monkeypatch.setattr(Told, "__init__", lambda self, models, *_: vars(self).update(detector=self, classes=("a", "b")))
     with pytest.raises(ModelTaskError, match="low vegetation"):
         pseudo_label(options(pairs, "1-1"))
 
