@@ -1,4 +1,4 @@
-"""Makes a model file with classes for a pair: run by the engine's Python: PAIR's two files, then the file to make.
+"""Makes a model file with classes for a pair. Run by the engine's Python: BEFORE AFTER MODEL [SEED [CLASS …]].
 
 The network is tiny and untrained; its heads are set so that on this pair every class occurs and a part is changed.
 """
@@ -16,7 +16,7 @@ from cdengine.models.zoo import build
 CLASSES = ("water", "forest", "built up")
 
 
-def main(before: str, after: str, target: str) -> None:
+def main(before: str, after: str, target: str, seed: str = "3", *classes: str) -> None:
     """Builds, adjusts and saves."""
     window = Window(0, 0, 128, 128)
     images = [torch.from_numpy(rasterio.open(path).read(window=window)).float()[None] for path in (before, after)]
@@ -26,10 +26,10 @@ def main(before: str, after: str, target: str) -> None:
         for count in bands
     ]
     card = ModelCard(
-        "three classes", "semantic", "bisrnet", *inputs, classes=CLASSES, tile=64, margin=0,
+        "some classes", "semantic", "bisrnet", *inputs, classes=classes or CLASSES, tile=64, margin=0,
         arguments={"backbone": "resnet18", "width": 16, "change_depth": 1},
     )  # fmt: skip
-    torch.manual_seed(3)
+    torch.manual_seed(int(seed))
     module = build(card.architecture, card.constructor_arguments())
     pair = [(image / 255 - 0.4) / 0.2 for image in images]
     with torch.no_grad():

@@ -6,8 +6,8 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import make_raster
-from test_algorithms import in_task, run
+from conftest import HERE, make_raster
+from test_algorithms import failure, in_task, run
 from test_qgis_process import PROGRAM
 
 
@@ -83,6 +83,89 @@ def test_cancelled_training_goes_on(qgis, real, own, scene, tmp_path):
     assert not ok and seconds < 2.0, "it went on, until it was cancelled again"
 
 
+@pytest.fixture
+def classes_set(tmp_path):
+    """Six pairs in layout second: the changed square of each was class 2 (ground) and is class 5 (building)."""
+    folder = tmp_path / "classes"
+    for split, count in (("train", 4), ("val", 2)):
+        for number in range(count):
+            for date, code in (("1", 2), ("2", 5)):
+                for part in ("im", "label"):
+                    (folder / split / f"{part}{date}").mkdir(parents=True, exist_ok=True)
+                seed = 10 * number + int(date)
+                image = make_raster(tmp_path / "image.tif", size=64, seed=seed, changed=date == "2")
+                to_png(image, folder / split / f"im{date}" / f"{number}.png")
+                square = make_raster(tmp_path / "label.tif", size=64, bands=1)
+                fill(square, code)
+                to_png(square, folder / split / f"label{date}" / f"{number}.png")
+    return folder
+
+
+CHAIN = """
+data: {{root: "{root}", layout: second, batch_size: 2, workers: 0, augmentation: {{crop: 32}}}}
+model: {{architecture: bisrnet, arguments: {{backbone: resnet18, width: 16, change_depth: 1}}}}
+trainer: {{epochs: 1, epoch_batches: 1, device: cpu, ema: 0.0}}
+chain:
+  teachers: [{{name: teacher, seed: 1}}]
+  students: [{{name: pupil}}]
+  pseudo_labels: {{tta: none}}
+  evaluation: {{tta: none}}
+"""
+
+
+@pytest.mark.slow
+def test_chain(qgis, real, own, classes_set, tmp_path, feedback):
+    """Teacher, pseudo labels, student and their comparison in one run."""
+    recipe, folder = tmp_path / "chain.yaml", tmp_path / "run"
+    recipe.write_text(CHAIN.format(root=classes_set))
+    trained = run("train", {"RECIPE": str(recipe), "RUN": str(folder)}, feedback)
+    assert trained["MODEL_NAME"] == "pupil" and os.path.isfile(trained["MODEL"]) and os.path.isfile(trained["REPORT"])
+    assert all(0 <= trained[name] <= 1 for name in ("SCORE", "MIOU", "F1"))
+    steps = [line for line in feedback.infos if line.startswith("stage ")]
+    assert [line.split(": ")[1] for line in steps] == ["teacher", "pseudo labels", "pupil", "evaluation"]
+    assert "teacher (1 of 4): Epoch 1/1" in feedback.texts
+    assert any(text.startswith("pseudo labels (2 of 4): Labelling unchanged areas") for text in feedback.texts)
+    assert feedback.percents == sorted(feedback.percents) and feedback.percents[-1] == 100
+    resumed = run("train", {"RUN": str(folder), "RESUME": True, "REPLACE": True, "ADD_TO_MODELS": False})
+    assert resumed["SCORE"] == pytest.approx(trained["SCORE"]), "nothing was left to do"
+
+
+# Of layout second, in its order.
+CLASSES = ("low vegetation", "ground", "tree", "water", "building", "playground")
+
+
+def test_pseudo_labels(qgis, real, own, classes_set, tmp_path, feedback):
+    """Two models vote, one of them the user's own: real labels stay, and the figures are those of the files."""
+    import numpy as np
+    from osgeo import gdal
+
+    own.mkdir()
+    models = [str(tmp_path / "first.safetensors"), str(own / "second.safetensors")]
+    images = [str(classes_set / "train" / f"im{date}" / "0.png") for date in (1, 2)]
+    for seed, model in enumerate(models):
+        subprocess.run(
+            [real, str(HERE / "semantic_model.py"), *images, model, str(seed), *CLASSES], check=True, timeout=300
+        )
+    labelled = run(
+        "pseudolabel",
+        {"DATA": str(classes_set), "MODELS": f"{models[0]};second.safetensors", "TTA": "none", "DEVICE": "cpu",
+         "OUTPUT": str(tmp_path / "pseudo")},
+        feedback,
+    )  # fmt: skip
+    assert labelled["N_PAIRS"] == 4 and 0 < labelled["LABELLED_SHARE"] < 1 and 0 <= labelled["AGREEMENT"] <= 1
+    assert os.path.isfile(labelled["REPORT"]) and os.path.isfile(labelled["PICTURE"]) and labelled["SECONDS"] > 0
+    assert any(text.startswith("Labelling unchanged areas") for text in feedback.texts)
+    shares = []
+    for name in range(4):
+        codes = gdal.Open(os.path.join(labelled["PSEUDO_LABELS"], "label2", f"{name}.png")).ReadAsArray()
+        given = gdal.Open(str(classes_set / "train" / "label2" / f"{name}.png")).ReadAsArray()
+        assert np.array_equal(codes[given > 0], given[given > 0])
+        shares.append((codes > 0).mean())
+    assert np.mean(shares) == pytest.approx(labelled["LABELLED_SHARE"], abs=1e-5) and min(shares) > (given > 0).mean()
+    message = failure("pseudolabel", {"DATA": str(classes_set), "MODELS": ["cva"], "OUTPUT": str(tmp_path / "other")})
+    assert "classes" in message and "Traceback" not in message
+
+
 @pytest.mark.skipif(PROGRAM is None, reason="qgis_process is not installed")
 def test_in_qgis_process(staged, real_python, scene, tmp_path):
     """As a server would do it."""
@@ -109,6 +192,25 @@ def test_in_qgis_process(staged, real_python, scene, tmp_path):
                 f"OUTPUT={tmp_path / 'figures.json'}")  # fmt: skip
     results = json.loads(told[told.index("{") :])["results"]
     assert results["F1"] > 0.9 and results["N_PAIRS"] == 1 and (tmp_path / "figures.json").exists()
+
+
+def to_png(path, target):
+    """A raster as a PNG without a place."""
+    from osgeo import gdal
+
+    gdal.GetDriverByName("PNG").CreateCopy(str(target), gdal.Open(path))
+    os.remove(path)
+    os.remove(f"{target}.aux.xml")
+
+
+def fill(path, code):
+    """A code in the changed square, 0 elsewhere."""
+    import numpy as np
+    from osgeo import gdal
+
+    codes = np.zeros((64, 64), np.uint8)
+    codes[16:32, 16:32] = code
+    gdal.Open(path, gdal.GA_Update).WriteArray(codes)
 
 
 def burn(layer, like, path):

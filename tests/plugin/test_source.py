@@ -100,7 +100,7 @@ def test_staged_plugin_and_zip(staged, qgis):
     for name in ("__init__.py", "metadata.txt", "LICENSE", "styles/change.qml", "modeler/detect_many_pairs.model3"):
         assert (folder / name).is_file(), name
     guide = (folder / "help.html").read_text(encoding="utf-8")
-    for name in ("detect", "detectwithoutmodel", "detectpairs", "align", "vectorize", "installengine"):
+    for name in ("detect", "detectwithoutmodel", "detectpairs", "align", "vectorize", "pseudolabel", "installengine"):
         assert f'<a id="{name}"></a>' in guide, "the Help button leads there"
     assert "<code>BEFORE</code>" in guide and "```" not in guide and "**" not in guide
     archive = next(staged.parent.glob("cdengine_qgis-*.zip"))
