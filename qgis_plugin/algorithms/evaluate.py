@@ -49,6 +49,13 @@ class Evaluate(EngineAlgorithm):
             default=shared.DEFAULT,
             wrapper="widgets.ModelWidgetWrapper",
         ),
+        fields.Switch(
+            "ENSEMBLE",
+            "Measure the models as one",
+            "The mean of their probabilities is measured, in place of each model. Takes two or more.",
+            "--ensemble",
+            advanced=True,
+        ),
         fields.Folder(
             "PREDICTIONS",
             "Change maps made elsewhere",
@@ -141,7 +148,7 @@ class Evaluate(EngineAlgorithm):
 
     def words(self, field: fields.Field, call: fields.Call, outputs: Dict[str, str]) -> list[str]:
         """Predictions go before the model, which the dialog fills in by itself; they need none of its options."""
-        of_model = field.name in ("MODEL", "TILE", "OVERLAP", "PROTOCOL", "LABELS", "THRESHOLD_FROM")
+        of_model = field.name in ("MODEL", "ENSEMBLE", "TILE", "OVERLAP", "PROTOCOL", "LABELS", "THRESHOLD_FROM")
         if of_model and not call.unset("PREDICTIONS"):
             return []
         return super().words(field, call, outputs)

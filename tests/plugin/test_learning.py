@@ -158,8 +158,8 @@ def test_evaluate(qgis, fake, own, data, tmp_path, feedback):
     out = {"OUTPUT": str(tmp_path / "e.json"), "REPORT": str(tmp_path / "e.html"), "LABELS": str(tmp_path / "labels")}
     result = run(
         "evaluate",
-        {"DATA": data, "LAYOUT": "second", "SPLIT": "all", "MODEL": "cva;irmad", "THRESHOLD_FROM": "val",
-         "CLASSES": "forest;water", **out},
+        {"DATA": data, "LAYOUT": "second", "SPLIT": "all", "MODEL": "cva;irmad", "ENSEMBLE": True,
+         "THRESHOLD_FROM": "val", "CLASSES": "forest;water", **out},
         feedback,
     )  # fmt: skip
     (words,) = fake.detect_runs()
@@ -169,15 +169,16 @@ def test_evaluate(qgis, fake, own, data, tmp_path, feedback):
     assert words[words.index("--classes") + 1 :][:2] == ["forest", "water"] and given["--threshold-from"] == "val"
     assert given["--output"] == out["OUTPUT"] and given["--save-predictions"] == out["LABELS"]
     assert "--threshold" not in given and "--predictions" not in given and "--csv" not in given
+    assert "--ensemble" in words
     assert (result["F1"], result["PRECISION"], result["N_PAIRS"], result["AP"]) == (0.5, 0.4, 2, None)
     assert "Model 1: f1 0.5" in feedback.infos and "  precision: 0.4" in feedback.infos
 
 
 def test_evaluate_change_maps_made_elsewhere(qgis, fake, data, tmp_path):
-    run("evaluate", {"DATA": data, "PREDICTIONS": str(tmp_path), "TILE": 256, "THRESHOLD": 0.4})
+    run("evaluate", {"DATA": data, "PREDICTIONS": str(tmp_path), "TILE": 256, "ENSEMBLE": True, "THRESHOLD": 0.4})
     given = options(fake.detect_runs()[-1])
     assert given["--predictions"] == str(tmp_path) and given["--threshold"] == "0.4"
-    assert not {"--model", "--tile", "--protocol"} & set(given)
+    assert not {"--model", "--tile", "--protocol", "--ensemble"} & set(given)
     assert "nothing to measure" in failure("evaluate", {"DATA": data, "MODEL": ""})
     assert "does not exist" in failure("evaluate", {"DATA": "/nowhere", "MODEL": "cva"})
 
