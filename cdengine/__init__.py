@@ -18,18 +18,24 @@ if TYPE_CHECKING:
     from cdengine.errors import CDEngineError
     from cdengine.inference.detect import detect
     from cdengine.inference.evaluate import evaluate
+    from cdengine.inference.pseudolabel import PseudoLabelOptions, pseudo_label
     from cdengine.inference.result import DetectionResult
     from cdengine.models.modelfile import load_model
+    from cdengine.training.chain import load_chain, run_chain
     from cdengine.training.fit import TrainResult, train
 
 __all__ = [
     "CDEngineError",
     "DetectionResult",
+    "PseudoLabelOptions",
     "TrainResult",
     "__version__",
     "detect",
     "evaluate",
+    "load_chain",
     "load_model",
+    "pseudo_label",
+    "run_chain",
     "train",
 ]
 
@@ -38,7 +44,11 @@ _HOMES = {
     "detect": "cdengine.inference.detect",
     "evaluate": "cdengine.inference.evaluate",
     "DetectionResult": "cdengine.inference.result",
+    "load_chain": "cdengine.training.chain",
     "load_model": "cdengine.models.modelfile",
+    "pseudo_label": "cdengine.inference.pseudolabel",
+    "PseudoLabelOptions": "cdengine.inference.pseudolabel",
+    "run_chain": "cdengine.training.chain",
     "train": "cdengine.training.fit",
     "TrainResult": "cdengine.training.fit",
 }
