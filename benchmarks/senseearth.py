@@ -24,7 +24,8 @@ from cdengine.data.manifest import write_manifest
 from cdengine.synthesis.scenes import render_pair
 from cdengine.synthesis.scenes.classes import CLASS_NODATA
 from cdengine.synthesis.scenes.style import TYPICAL
-from cdengine.training.chain import load_chain, run_chain
+from cdengine.training.chain import run_chain
+from cdengine.training.chainconfig import load_chain
 
 RECIPE = Path("configs/senseearth/scenes.yaml")
 BUILD = Path("build/senseearth")

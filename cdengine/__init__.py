@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from cdengine.inference.pseudolabel import PseudoLabelOptions, pseudo_label
     from cdengine.inference.result import DetectionResult
     from cdengine.models.modelfile import load_model
-    from cdengine.training.chain import load_chain, run_chain
+    from cdengine.training.chain import run_chain
+    from cdengine.training.chainconfig import load_chain
     from cdengine.training.fit import TrainResult, train
 
 __all__ = [
@@ -44,7 +45,7 @@ _HOMES = {
     "detect": "cdengine.inference.detect",
     "evaluate": "cdengine.inference.evaluate",
     "DetectionResult": "cdengine.inference.result",
-    "load_chain": "cdengine.training.chain",
+    "load_chain": "cdengine.training.chainconfig",
     "load_model": "cdengine.models.modelfile",
     "pseudo_label": "cdengine.inference.pseudolabel",
     "PseudoLabelOptions": "cdengine.inference.pseudolabel",

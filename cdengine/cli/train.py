@@ -66,7 +66,8 @@ def _chain(args: argparse.Namespace, reporter: Reporter) -> Result | None:
     kept = None if args.resume is None else Path(args.resume) / "chain.yaml"
     if not kept.is_file() if kept is not None else "chain" not in read_yaml(args.config):
         return None
-    from cdengine.training.chain import load_chain, resumed_chain, run_chain
+    from cdengine.training.chain import resumed_chain, run_chain
+    from cdengine.training.chainconfig import load_chain
 
     if args.resume is not None:
         if args.overwrite or args.output is not None:

@@ -14,115 +14,31 @@ import io
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from cdengine import __version__
 from cdengine.data.layouts import find_pairs
-from cdengine.errors import ConfigError, OutputExistsError, ResumeMismatchError
+from cdengine.errors import OutputExistsError, ResumeMismatchError
 from cdengine.events import Event, Reporter, Sink
 from cdengine.inference.evaluate import evaluate
 from cdengine.inference.pseudolabel import FACTS, PseudoLabelOptions, pseudo_label
 from cdengine.raster.lock import OutputLock
+from cdengine.training.chainconfig import TOGETHER, Chain, Member, load_chain
 from cdengine.training.chainreport import write_chain_report
 from cdengine.training.checkpoint import write_whole
-from cdengine.training.config import TrainConfig, check, completed, portable
+from cdengine.training.config import portable
 from cdengine.training.datasets import find_splits
 from cdengine.training.fit import train
-from cdengine.training.strict import Tree, apply_sets, fill, read_yaml
+from cdengine.training.strict import Tree, read_yaml
 
 RECIPE, FIGURES, REPORT, TABLE = "chain.yaml", "chain.json", "report.html", "chain.csv"
-SECTION = "chain"
 # What may differ when a chain goes on: where things are and what computes.
 MACHINE = ("output", "data.root", "data.workers", "trainer.device")
 SHOWN = ("score", "miou", "sek", "fscd", "f1", "iou", "kappa")
-
-
-@dataclass(frozen=True)
-class PseudoLabelConfig:
-    """How the teachers vote.
-
-    Attributes:
-        tta: test-time augmentation of each teacher.
-        min_confidence: probability that a class must have at both dates, or the teacher abstains.
-    """
-
-    tta: Literal["none", "flip", "six", "d4"] = "six"
-    min_confidence: float = 0.0
-
-
-@dataclass(frozen=True)
-class ChainEvaluation:
-    """On what all networks are measured.
-
-    Attributes:
-        split: of the data set; none: the validation pairs.
-        tta: test-time augmentation.
-    """
-
-    split: str | None = None
-    tta: Literal["none", "flip", "six", "d4"] = "six"
-
-
-@dataclass(frozen=True)
-class ChainConfig:
-    """The section `chain` of a recipe.
-
-    Attributes:
-        teachers: what each teacher has of its own, such as name, model, optimiser; at least one.
-        students: the same of the students.
-        pseudo_labels: how the teachers vote.
-        evaluation: on what all are measured.
-        compare: train every student without pseudo labels too, to see what they are worth.
-    """
-
-    teachers: list[dict[str, Any]]
-    students: list[dict[str, Any]]
-    pseudo_labels: PseudoLabelConfig = field(default_factory=PseudoLabelConfig)
-    evaluation: ChainEvaluation = field(default_factory=ChainEvaluation)
-    compare: bool = False
-
-
-@dataclass(frozen=True)
-class Member:
-    """A network of the chain.
-
-    Attributes:
-        role: "teacher", "student", or "student without pseudo labels".
-        config: of its training; its output is the member's folder.
-    """
-
-    role: str
-    config: TrainConfig
-
-
-@dataclass(frozen=True)
-class Chain:
-    """A checked recipe.
-
-    Attributes:
-        tree: as read, settings put in; what `chain.yaml` keeps.
-        config: the section.
-        members: teachers, then students, in order.
-        output: the folder.
-    """
-
-    tree: Tree
-    config: ChainConfig
-    members: tuple[Member, ...]
-    output: Path
-
-    @property
-    def pseudo_labels(self) -> Path:
-        """Folder of the pseudo labels."""
-        return self.output / "pseudo-labels"
-
-    def of(self, role: str) -> list[Member]:
-        """Members of a role."""
-        return [member for member in self.members if member.role == role]
 
 
 @dataclass(frozen=True)
@@ -142,52 +58,6 @@ class ChainResult:
     report: Path
     figures: dict[str, dict[str, Any]]
     best: str
-
-
-def load_chain(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> Chain:
-    """Reads a chain's recipe and checks every member.
-
-    Raises:
-        ConfigError: one line that names the file and the key.
-    """
-    tree, where = apply_sets(read_yaml(path), list(sets)), str(path)
-    shared = {key: value for key, value in tree.items() if key != SECTION}
-    section = tree.get(SECTION)
-    if not isinstance(section, dict):
-        raise ConfigError(f"{where}: {SECTION} is a section: put teachers and students under it")
-    config = fill(ChainConfig, section, f"{where}: {SECTION}")
-    if not 0 <= config.pseudo_labels.min_confidence < 1:
-        raise ConfigError(f"{where}: chain.pseudo_labels.min_confidence: must be from 0 to less than 1")
-    output = Path(str(shared.get("output") or Path("runs") / str(shared.get("name", "chain"))))
-    members: list[Member] = []
-    for role, listed in (("teacher", config.teachers), ("student", config.students)):
-        if not listed:
-            raise ConfigError(f"{where}: chain.{role}s: name one at least")
-        for number, own in enumerate(listed, 1):
-            named = {"name": f"{role}-{number}", **own}
-            members.append(_member(role, _merged(shared, named), output / f"{role}s", f"{where}: chain.{role}s"))
-    names = [member.config.name for member in members]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if "students-together" in names:
-        raise ConfigError(f"{where}: chain: students-together names the mean of all students; take another name")
-    if twice is not None:
-        raise ConfigError(f"{where}: chain: two members are named {twice}: give each a name of its own")
-    students = [member for member in members if member.role == "student"]
-    labels = str(output / "pseudo-labels")
-    if config.compare:
-        plain = output / "students-without"
-        members += [
-            Member("student without pseudo labels", replace(one.config, name=name, output=str(plain / name)))
-            for one in students
-            for name in [f"{one.config.name}-without"]
-        ]
-    members = [
-        Member(one.role, replace(one.config, data=replace(one.config.data, pseudo_labels=labels)))
-        if one.role == "student"
-        else one
-        for one in members
-    ]
-    return Chain(tree, config, tuple(members), output)
 
 
 def run_chain(chain: Chain, reporter: Reporter | None = None, *, overwrite: bool = False) -> ChainResult:
@@ -255,23 +125,6 @@ def _flat(value: Any, path: str = "") -> list[tuple[str, Any]]:  # noqa: ANN401
     if isinstance(value, list) and value:
         return [pair for at, inner in enumerate(value) for pair in _flat(inner, f"{path}[{at}]")]
     return [(path, value)]
-
-
-def _member(role: str, tree: Tree, folder: Path, where: str) -> Member:
-    config = fill(TrainConfig, {**tree, "output": str(folder / str(tree["name"]))}, where)
-    check(config, where)
-    if config.trainer.devices > 1:
-        raise ConfigError(f"{where}: trainer.devices: a chain trains on one device; give members recipes of their own")
-    if config.data.pseudo_labels is not None:
-        raise ConfigError(f"{where}: data.pseudo_labels: the chain makes them itself; leave it out")
-    return Member(role, completed(config))
-
-
-def _merged(shared: Any, own: Any) -> Any:  # noqa: ANN401
-    """`own` laid over `shared`, section by section."""
-    if not (isinstance(shared, dict) and isinstance(own, dict)):
-        return own
-    return {**shared, **{key: _merged(shared.get(key), value) for key, value in own.items()}}
 
 
 def _text(tree: Tree) -> str:
@@ -352,7 +205,7 @@ class _Run:
         measured = [(member.config.name, member.role, [_model(member)]) for member in chain.members]
         students = [_model(member) for member in chain.of("student")]
         if len(students) > 1:
-            measured.append(("students-together", "mean of the students' probabilities", students))
+            measured.append((TOGETHER, "mean of the students' probabilities", students))
         for name, role, models in measured:
             done = evaluate(
                 first.data.root,

@@ -144,6 +144,11 @@ class _Run:
             raise ConfigError(
                 f"trainer.monitor: {self.config.trainer.monitor} is of networks that tell classes: take f1"
             )
+        if self.config.data.pseudo_labels is not None and not classes:
+            raise ConfigError(
+                f"data.pseudo_labels: {model.architecture} tells no classes, so it learns nothing from them: "
+                "leave them out, or take a network that tells classes"
+            )
         weights = self.config.loss.class_weights
         if weights and len(weights) != len(classes):
             raise ConfigError(

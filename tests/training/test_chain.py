@@ -12,7 +12,8 @@ from cdengine.events import Cancellation, CollectSink, Reporter
 from cdengine.models import zoo
 from cdengine.models.container import read_card
 from cdengine.training import chain as chains
-from cdengine.training.chain import load_chain, resumed_chain, run_chain
+from cdengine.training.chain import resumed_chain, run_chain
+from cdengine.training.chainconfig import load_chain
 from cdengine.training.config import load_config
 
 SEMANTIC = {

@@ -9,7 +9,7 @@ import pytest
 from cdengine.data.codings import SENSEEARTH_CLASSES
 from cdengine.errors import ConfigError
 from cdengine.models.zoo import build_meta
-from cdengine.training.chain import load_chain
+from cdengine.training.chainconfig import load_chain
 from cdengine.training.config import LossConfig, TrainConfig, dump_config, first_difference, load_config
 from cdengine.training.strict import read_yaml
 

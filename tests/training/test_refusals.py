@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import small_training as small
 from PIL import Image
+from pseudo_sets import filled, write_pseudo
 
+from cdengine.data.codings import SECOND_CLASSES
 from cdengine.errors import (
     CDEngineError,
     ConfigError,
@@ -58,6 +60,20 @@ def test_a_run_that_cannot_begin_leaves_the_old_one(finished, tmp_path):
 def test_figures_of_classes_need_classes(pairs, tmp_path):
     with pytest.raises(ConfigError, match=r"trainer\.monitor"):
         train(small.config(pairs, tmp_path / "run", trainer={"monitor": "sek"}))
+
+
+def test_class_weights_must_be_as_many_as_the_classes(tmp_path):
+    root = small.make_pairs(tmp_path / "pairs", classes=True)
+    with pytest.raises(ConfigError, match=r"loss\.class_weights: 2 numbers for 6 classes \(low vegetation"):
+        train(small.config(root, tmp_path / "run", data={"layout": "second"}, loss={"class_weights": [1.0, 2.0]}))
+
+
+def test_pseudo_labels_need_a_network_that_tells_classes(tmp_path):
+    root = small.make_pairs(tmp_path / "pairs", classes=True)
+    pseudo = write_pseudo(tmp_path / "pseudo", SECOND_CLASSES, filled(root, "train", 4))
+    data = {"layout": "second", "pseudo_labels": str(pseudo)}
+    with pytest.raises(ConfigError, match=r"data\.pseudo_labels: fc-ef tells no classes"):
+        train(small.config(root, tmp_path / "run", data=data, model={"architecture": "fc-ef"}))
 
 
 def test_empty_split(tmp_path):

@@ -1,0 +1,166 @@
+"""The recipe of a chain: one of `train` with a section `chain` besides, read strictly and checked before any work.
+
+What stands outside of `chain` holds for every member; each member says what is its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from cdengine.errors import ConfigError
+from cdengine.training.config import TrainConfig, check, completed
+from cdengine.training.strict import Tree, apply_sets, fill, read_yaml
+
+SECTION = "chain"
+TOGETHER = "students-together"  # in tables: the mean of the students' probabilities
+
+
+@dataclass(frozen=True)
+class PseudoLabelConfig:
+    """How the teachers vote.
+
+    Attributes:
+        tta: test-time augmentation of each teacher.
+        min_confidence: probability that a class must have at both dates, or the teacher abstains.
+    """
+
+    tta: Literal["none", "flip", "six", "d4"] = "six"
+    min_confidence: float = 0.0
+
+
+@dataclass(frozen=True)
+class ChainEvaluation:
+    """On what all networks are measured.
+
+    Attributes:
+        split: of the data set; none: the validation pairs.
+        tta: test-time augmentation.
+    """
+
+    split: str | None = None
+    tta: Literal["none", "flip", "six", "d4"] = "six"
+
+
+@dataclass(frozen=True)
+class ChainConfig:
+    """The section `chain` of a recipe.
+
+    Attributes:
+        teachers: what each teacher has of its own, such as name, model, optimiser; at least one.
+        students: the same of the students.
+        pseudo_labels: how the teachers vote.
+        evaluation: on what all are measured.
+        compare: train every student without pseudo labels too, to see what they are worth.
+    """
+
+    teachers: list[dict[str, Any]]
+    students: list[dict[str, Any]]
+    pseudo_labels: PseudoLabelConfig = field(default_factory=PseudoLabelConfig)
+    evaluation: ChainEvaluation = field(default_factory=ChainEvaluation)
+    compare: bool = False
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of the chain.
+
+    Attributes:
+        role: "teacher", "student", or "student without pseudo labels".
+        config: of its training; its output is the member's folder.
+    """
+
+    role: str
+    config: TrainConfig
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A checked recipe.
+
+    Attributes:
+        tree: as read, settings put in; what `chain.yaml` keeps.
+        config: the section.
+        members: teachers, then students, in order.
+        output: the folder.
+    """
+
+    tree: Tree
+    config: ChainConfig
+    members: tuple[Member, ...]
+    output: Path
+
+    @property
+    def pseudo_labels(self) -> Path:
+        """Folder of the pseudo labels."""
+        return self.output / "pseudo-labels"
+
+    def of(self, role: str) -> list[Member]:
+        """Members of a role."""
+        return [member for member in self.members if member.role == role]
+
+
+def load_chain(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> Chain:
+    """Reads a chain's recipe and checks every member.
+
+    Raises:
+        ConfigError: one line that names the file and the key.
+    """
+    tree, where = apply_sets(read_yaml(path), list(sets)), str(path)
+    shared = {key: value for key, value in tree.items() if key != SECTION}
+    section = tree.get(SECTION)
+    if not isinstance(section, dict):
+        raise ConfigError(f"{where}: {SECTION} is a section: put teachers and students under it")
+    config = fill(ChainConfig, section, f"{where}: {SECTION}")
+    if not 0 <= config.pseudo_labels.min_confidence < 1:
+        raise ConfigError(f"{where}: chain.pseudo_labels.min_confidence: must be from 0 to less than 1")
+    output = Path(str(shared.get("output") or Path("runs") / str(shared.get("name", "chain"))))
+    members: list[Member] = []
+    for role, listed in (("teacher", config.teachers), ("student", config.students)):
+        if not listed:
+            raise ConfigError(f"{where}: chain.{role}s: name one at least")
+        for number, own in enumerate(listed, 1):
+            named = {"name": f"{role}-{number}", **own}
+            members.append(_member(role, _merged(shared, named), output / f"{role}s", f"{where}: chain.{role}s"))
+    names = [member.config.name for member in members]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if TOGETHER in names:
+        raise ConfigError(f"{where}: chain: {TOGETHER} names the mean of all students; take another name")
+    if twice is not None:
+        raise ConfigError(f"{where}: chain: two members are named {twice}: give each a name of its own")
+    students = [member for member in members if member.role == "student"]
+    labels = str(output / "pseudo-labels")
+    if config.compare:
+        plain = output / "students-without"
+        members += [
+            Member("student without pseudo labels", replace(one.config, name=name, output=str(plain / name)))
+            for one in students
+            for name in [f"{one.config.name}-without"]
+        ]
+    members = [
+        Member(one.role, replace(one.config, data=replace(one.config.data, pseudo_labels=labels)))
+        if one.role == "student"
+        else one
+        for one in members
+    ]
+    return Chain(tree, config, tuple(members), output)
+
+
+def _member(role: str, tree: Tree, folder: Path, where: str) -> Member:
+    config = fill(TrainConfig, {**tree, "output": str(folder / str(tree["name"]))}, where)
+    check(config, where)
+    if config.trainer.devices > 1:
+        raise ConfigError(f"{where}: trainer.devices: a chain trains on one device; give members recipes of their own")
+    if config.data.pseudo_labels is not None:
+        raise ConfigError(f"{where}: data.pseudo_labels: the chain makes them itself; leave it out")
+    return Member(role, completed(config))
+
+
+def _merged(shared: Any, own: Any) -> Any:  # noqa: ANN401
+    """`own` laid over `shared`, section by section."""
+    if not (isinstance(shared, dict) and isinstance(own, dict)):
+        return own
+    return {**shared, **{key: _merged(shared.get(key), value) for key, value in own.items()}}
