@@ -11,6 +11,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 from osgeo import gdal
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
+    QgsFeatureRequest,
     QgsFillSymbol,
     QgsPalettedRasterRenderer,
     QgsRasterLayer,
@@ -44,8 +45,8 @@ def of_transitions(layer: QgsRasterLayer, transitions: Sequence[Transition]) -> 
     return _paletted(layer, [(item.code, item.label, QColor(*item.colour)) for item in transitions])
 
 
-def of_polygons(layer: QgsVectorLayer, transitions: Sequence[Transition]) -> None:
-    """Gives polygons a category for each transition that they have."""
+def of_polygons(layer: QgsVectorLayer, transitions: Sequence[Transition]) -> bool:
+    """Gives polygons a category for each transition that they have; leaves those without classes as they are."""
     known = {item.label: QColor(*item.colour) for item in transitions}
     labels = polygon_transitions(layer)
     made_up: Dict[str, QColor] = dict(zip(labels, spread()))
@@ -57,7 +58,9 @@ def of_polygons(layer: QgsVectorLayer, transitions: Sequence[Transition]) -> Non
         )
         symbol.setOpacity(0.7)
         categories.append(QgsRendererCategory(label, symbol, label))
-    layer.setRenderer(QgsCategorizedSymbolRenderer(EXPRESSION, categories))
+    if categories:
+        layer.setRenderer(QgsCategorizedSymbolRenderer(EXPRESSION, categories))
+    return bool(categories)
 
 
 def polygon_transitions(layer: QgsVectorLayer) -> List[str]:
@@ -65,7 +68,9 @@ def polygon_transitions(layer: QgsVectorLayer) -> List[str]:
     columns = [layer.fields().indexOf(name) for name in ("from_class", "to_class")]
     if min(columns) < 0:
         return []
-    return sorted({named(*(str(feature[column]) for column in columns)) for feature in layer.getFeatures()})
+    # Outlines are not read: there may be millions of them.
+    request = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry).setSubsetOfAttributes(columns)
+    return sorted({named(*(str(feature[column]) for column in columns)) for feature in layer.getFeatures(request)})
 
 
 def spread() -> Iterator[QColor]:

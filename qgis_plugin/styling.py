@@ -122,10 +122,7 @@ def _with_classes(
     """The output as a layer with a legend of its own classes; None where it has none."""
     if style == "polygons":
         polygons = QgsVectorLayer(path, style, "ogr")
-        if not polygons.isValid() or not classstyles.polygon_transitions(polygons):
-            return None
-        classstyles.of_polygons(polygons, transitions)
-        return polygons
+        return polygons if polygons.isValid() and classstyles.of_polygons(polygons, transitions) else None
     if style not in ("classes", "transitions"):
         return None
     raster = QgsRasterLayer(path, style)

@@ -135,6 +135,19 @@ def test_layers_are_loaded_with_their_legends(qgis, fake, pair):
     assert not loaded["Table of transitions"].isSpatial() and "ellipsoid" in loaded["Table of transitions"].abstract()
 
 
+def test_no_area_without_a_crs(qgis, tmp_path):
+    from qgis.PyQt.QtCore import NULL
+
+    from qgis_plugin import transitions
+
+    found = [transitions.Transition(2, "a", "b", 7, (0, 0, 0, 255)), transitions.Transition(3, "b", "a", 9, (0,) * 4)]
+    figures = {"transition_m2 a → b": None}
+    transitions.write(str(tmp_path / "t.gpkg"), found, figures)
+    _, table = rows(str(tmp_path / "t.gpkg"))
+    assert [(row["from_class"], row["pixels"], row["area_ha"]) for row in table] == [("b", 9, NULL), ("a", 7, NULL)]
+    assert transitions.told(found, figures) == ["  b → a: 9 pixels", "  a → b: 7 pixels"]
+
+
 def test_names_of_classes():
     from qgis_plugin.transitions import class_names
 
