@@ -92,6 +92,18 @@ def test_events_of_a_failed_run(tmp_path):
     assert not (tmp_path / "c.tif").exists() and hidden(tmp_path) == []
 
 
+def test_a_time_budget_needs_something_to_spend_it_on(tmp_path):
+    before, after, _ = make_pair(tmp_path)
+    code, events, _ = run(before, after, "--output", tmp_path / "c.tif", "--model", "cva", "--time-budget", "60")
+    assert code == 2 and events[-1]["exit"] == 2
+    assert "--time-budget 60" in events[-1]["message"] and "give --tta too (flip, six, d4)" in events[-1]["message"]
+    options = ("--model", "cva", "--tta", "six", "--time-budget", "600", "--tile", "128")
+    code, events, err = run(before, after, "--output", tmp_path / "c.tif", *options)
+    stats = events[-1]["stats"]
+    assert (code, err) == (0, "")
+    assert stats["tiles"] == stats["tta_tiles"] > 4 and stats["time_budget_s"] == 600
+
+
 def test_plain_run_prints_paths_and_area(tmp_path):
     before, after, _ = make_pair(tmp_path)
     result = subprocess.run(
