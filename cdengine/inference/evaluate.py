@@ -29,7 +29,7 @@ from cdengine.inference.evaluateresult import EvaluationResult, plain_figures, r
 from cdengine.inference.evaluatescores import Predicted, RunScores
 from cdengine.inference.evaluatetruth import Labels, Truth
 from cdengine.raster.publish import Publication
-from cdengine.raster.spec import spread_colours
+from cdengine.raster.spec import class_colours
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PathLike = str | os.PathLike[str]
@@ -315,9 +315,9 @@ class _Job:
         )
 
     def _colours(self) -> list[Rgb]:
-        """Of the classes: those of the data set's own palette, else made up."""
+        """Of the classes: those of the data set's own palette, else the usual ones."""
         count, coding = len(self.labels.classes), self.labels.format.classes
-        found: list[Rgb] = [(red, green, blue) for red, green, blue, _ in spread_colours(count)]
+        found: list[Rgb] = [(red, green, blue) for red, green, blue, _ in class_colours(self.labels.classes)]
         for colour, number in (coding.palette if coding is not None else {}).items():
             if number < count:
                 found[number] = colour

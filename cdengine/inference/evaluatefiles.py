@@ -29,7 +29,7 @@ from cdengine.events import Reporter
 from cdengine.inference.evaluatescores import Predicted
 from cdengine.raster.grid import Grid
 from cdengine.raster.sink import GeoTiffSink
-from cdengine.raster.spec import change_spec, classes_spec, spread_colours
+from cdengine.raster.spec import change_spec, class_colours, classes_spec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DATES = ("label1", "label2")  # folders of a semantic prediction
@@ -206,7 +206,7 @@ class LabelWriter:
         try:
             picture = Image.fromarray(pixels)
             if self._classes:  # indices as they are, with colours for those who look at them
-                colours = [UNCHANGED, *(colour[:3] for colour in spread_colours(len(self._classes)))]
+                colours = [UNCHANGED, *(colour[:3] for colour in class_colours(self._classes))]
                 picture.putpalette([level for colour in colours for level in colour])
             picture.save(temporary, "PNG", optimize=False)
             os.replace(temporary, path)

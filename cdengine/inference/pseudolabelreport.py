@@ -25,7 +25,7 @@ from cdengine.raster.diskerrors import writing
 from cdengine.raster.paths import parse
 from cdengine.raster.quiet import opened
 from cdengine.raster.source import gdal_env
-from cdengine.raster.spec import spread_colours
+from cdengine.raster.spec import class_colours
 
 SHOWN = 6  # pairs in the picture, spread over the split
 
@@ -115,9 +115,9 @@ class Totals:
         }
 
 
-def class_colours(count: int) -> list[Rgb]:
-    """Colours of classes in pictures, those of class rasters."""
-    return [(red, green, blue) for red, green, blue, _ in spread_colours(count)]
+def _colours(names: Sequence[str]) -> list[Rgb]:
+    """Those of class rasters."""
+    return [(red, green, blue) for red, green, blue, _ in class_colours(names)]
 
 
 def write_pictures(
@@ -133,7 +133,7 @@ def write_pictures(
         reporter: for progress.
     """
     chosen = [pairs[at * len(pairs) // min(SHOWN, len(pairs))] for at in range(min(SHOWN, len(pairs)))]
-    colours, rows = class_colours(len(classes)), []
+    colours, rows = _colours(classes), []
     size = None
     for pair in reporter.each(chosen, "pictures", len(chosen), "pictures"):
         with gdal_env():
@@ -159,7 +159,7 @@ def write_report(path: Path, picture: Path, totals: Totals, facts: Mapping[str, 
         f"{len(totals.members)} model{'s' if len(totals.members) > 1 else ''}; with the real labels "
         f"{100 * totals.labelled_share:.1f} % of all pixels have one."
     )
-    colours = class_colours(len(totals.names))
+    colours = _colours(totals.names)
     classes = [
         [f'<span style="color:{css(tint)}">■</span> {text_of(name)}', _percent(share)]
         for (name, share), tint in zip(figures["class_share"].items(), colours, strict=True)

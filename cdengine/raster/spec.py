@@ -17,6 +17,25 @@ UNCHANGED: Colour = (220, 220, 220, 0)  # transparent: what did not change shows
 CHANGED: Colour = (215, 48, 39, 255)
 
 
+def _named(colour: tuple[int, int, int], *names: str) -> dict[str, Colour]:
+    return {name: (*colour, 255) for name in names}
+
+
+# Land cover as maps show it; lower case.
+USUAL: dict[str, Colour] = {
+    "unchanged": UNCHANGED,
+    **_named((60, 116, 190), "water"),
+    **_named((200, 60, 50), "building", "buildings"),
+    **_named((90, 90, 96), "road", "roads"),
+    **_named((170, 170, 176), "paved area", "paved", "ground", "impervious", "impervious surface"),
+    **_named((150, 196, 110), "low vegetation", "grass", "grassland", "meadow"),
+    **_named((40, 112, 56), "tree", "trees", "forest", "woodland"),
+    **_named((226, 206, 120), "field", "cropland", "crop", "agriculture", "farmland"),
+    **_named((176, 148, 110), "bare ground", "bare land", "bare soil", "barren"),
+    **_named((224, 138, 70), "playground", "sport ground", "sports field"),
+}
+
+
 @dataclass(frozen=True)
 class RasterSpec:
     """Everything about a raster but its pixels and its place.
@@ -102,10 +121,10 @@ def classes_spec(
     Args:
         names: class names, by id.
         tags: dataset metadata.
-        colours: by id; distinct ones are made up when there are none.
+        colours: by id; those of `class_colours` when there are none.
         description: of the band, such as "class before".
     """
-    palette = list(colours) or spread_colours(len(names))
+    palette = list(colours) or class_colours(names)
     return RasterSpec(
         "uint8",
         255,
@@ -129,6 +148,16 @@ def transitions_spec(names: Sequence[str], tags: Mapping[str, str]) -> RasterSpe
         tags=tags,
         overview="mode",
     )
+
+
+def class_colours(names: Sequence[str]) -> list[Colour]:
+    """An opaque colour for each class: that which maps give it where the name is a usual one, else a made-up one."""
+    colours = spread_colours(len(names))
+    for index, name in enumerate(names):
+        usual = USUAL.get(name.strip().lower())
+        if usual is not None and usual not in colours[:index]:
+            colours[index] = usual
+    return colours
 
 
 def spread_colours(count: int) -> list[Colour]:

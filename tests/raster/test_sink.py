@@ -25,7 +25,14 @@ from cdengine.raster.grid import Grid
 from cdengine.raster.overviews import halve, overview_factors
 from cdengine.raster.quiet import opened
 from cdengine.raster.sink import GeoTiffSink
-from cdengine.raster.spec import RasterSpec, change_spec, classes_spec, probability_spec, transitions_spec
+from cdengine.raster.spec import (
+    RasterSpec,
+    change_spec,
+    class_colours,
+    classes_spec,
+    probability_spec,
+    transitions_spec,
+)
 
 ROOT = Path(__file__).parents[2]
 NAN = float("nan")
@@ -133,6 +140,12 @@ def test_what_was_never_written_is_nodata_and_takes_no_room(tmp_path, name, cog)
             assert spec.is_fill(values[-(-1610 // factor) :]).all()
             assert (values[1604 // factor, 60 // factor : 100 // factor] == 0).all()
     assert path.stat().st_size < 30_000
+
+
+def test_classes_of_usual_names_have_usual_colours():
+    water, strange, tree, wood = class_colours(("Water", "kelp", "tree", "forest"))
+    assert water[2] > water[0] and tree[1] > max(tree[0], tree[2])
+    assert len({water, strange, tree, wood}) == 4 and all(colour[3] == 255 for colour in (water, strange, tree, wood))
 
 
 def test_names_colours_and_tags_are_seen_by_gdal(tmp_path, rng):
