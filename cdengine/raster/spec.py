@@ -18,7 +18,7 @@ CHANGED: Colour = (215, 48, 39, 255)
 
 
 def _named(colour: tuple[int, int, int], *names: str) -> dict[str, Colour]:
-    return {name: (*colour, 255) for name in names}
+    return dict.fromkeys(names, (*colour, 255))
 
 
 # Land cover as maps show it; lower case.
