@@ -270,8 +270,8 @@ class _Job:
             "split": options.split,
             "classes": list(self.classes),
             "models": [
-                {"name": Path(name).name, "sha256": str(member.detector.describe().get("model_sha256", ""))}
-                for name, member in zip(options.model, self._members, strict=True)
+                {"name": member.detector.name, "sha256": str(member.detector.describe().get("model_sha256", ""))}
+                for member in self._members
             ],
             "tta": options.tta,
             "min_confidence": options.min_confidence,
@@ -283,7 +283,7 @@ class _Job:
         finished = {row.name for row in done}
         left = [pair for pair in self._pairs if pair.name not in finished]
         writer = LabelWriter(self._folder.path, left, self.classes, {"CDENGINE_VERSION": __version__}, overwrite=True)
-        totals = Totals(self.classes, tuple(member.label for member in self._members))
+        totals = Totals(self.classes, tuple(member.detector.name for member in self._members))
         for row in done:
             totals.add(row)
         with self._reporter.stage("pseudo-label", len(self._pairs), "pairs", len(done)) as stage:
