@@ -82,6 +82,8 @@ def run_chain(chain: Chain, reporter: Reporter | None = None, *, overwrite: bool
     lock.acquire()
     try:
         write_whole(kept, _text(chain.tree).encode())
+        if overwrite:
+            (chain.output / FIGURES).unlink(missing_ok=True)
         return _Run(chain, reporter, overwrite).go()
     finally:
         lock.release()
@@ -147,7 +149,7 @@ class _Run:
         for member in chain.members:
             if member.role != "teacher":
                 self._train(member)
-        figures = self._next("evaluation", self._evaluate)
+        figures = self._next("evaluation", self._figures)
         students = {name: row for name, row in figures.items() if row["role"] == "student"}
         best = max(students, key=lambda name: students[name]["score"])
         model = Path(str(next(m for m in chain.of("student") if m.config.name == best).config.output))
@@ -198,6 +200,14 @@ class _Run:
 
         self._next("pseudo labels", action)
 
+    def _figures(self, reporter: Reporter) -> dict[str, dict[str, Any]]:
+        kept = self.chain.output / FIGURES  # written last
+        if kept.is_file():
+            reporter.info("the figures are there already")
+            found: dict[str, dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))["figures"]
+            return found
+        return self._evaluate(reporter)
+
     def _evaluate(self, reporter: Reporter) -> dict[str, dict[str, Any]]:
         chain, first = self.chain, self.chain.members[0].config
         split = chain.config.evaluation.split or self._validation()
@@ -226,10 +236,10 @@ class _Run:
                 reporter.metric(f"{name}_{key}", float(figures[name][key]), step=0)
         labels = json.loads((chain.pseudo_labels / FACTS).read_text(encoding="utf-8"))
         facts = {"version": __version__, "split": split, "figures": figures, "pseudo_labels": labels}
-        write_whole(chain.output / FIGURES, json.dumps(facts, indent=2, ensure_ascii=False).encode())
         write_whole(chain.output / TABLE, _csv(figures).encode())
         page = write_chain_report(figures, labels, asdict(portable(first)))
         write_whole(chain.output / REPORT, page.encode())
+        write_whole(chain.output / FIGURES, json.dumps(facts, indent=2, ensure_ascii=False).encode())
         return figures
 
     def _validation(self) -> str:

@@ -112,8 +112,10 @@ def test_what_is_done_is_not_done_again(finished):
     before = {path: path.stat().st_mtime_ns for path in chain.output.rglob("*.safetensors")}
     labels = chain.pseudo_labels / "label1" / "0.png"
     written = labels.stat().st_mtime_ns
-    again = run_chain(load_chain(chain.output / "chain.yaml"))
+    sink = CollectSink()
+    again = run_chain(load_chain(chain.output / "chain.yaml"), Reporter(sink))
     assert again.figures == result.figures
+    assert "the figures are there already" in [event.get("message") for event in sink.events]
     assert {path: path.stat().st_mtime_ns for path in before} == before and labels.stat().st_mtime_ns == written
 
 
