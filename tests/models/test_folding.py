@@ -24,10 +24,13 @@ def test_every_architecture_stays_the_same_function(architecture):
     torch.manual_seed(1)
     before, after = torch.randn(1, 3, 64, 96), torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
-        expected, found = module(before, after), copied(before, after)
-    heads = zip(expected, found, strict=True) if isinstance(expected, Logits) else [(expected, found)]
-    for one, other in heads:
-        torch.testing.assert_close(other, one, atol=1e-4, rtol=1e-4)
+        plain, found = module(before, after), copied(before, after)
+        exact = module.double()(before.double(), after.double())
+    heads = zip(exact, plain, found, strict=True) if isinstance(exact, Logits) else [(exact, plain, found)]
+    for truth, one, other in heads:
+        # Random weights may give logits of a thousand; no more is asked of folding than float32 itself can tell.
+        rounding = float((one - truth).abs().max())
+        assert float((other - truth).abs().max()) <= max(4 * rounding, 1e-5)
 
 
 def test_nothing_is_left_to_normalise_in_fc_siam_diff_on_resnet18():
