@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from cdengine.assess.charts import histogram_svg
-from cdengine.assess.page import PAGE
+from cdengine.assess.page import PAGE, section, table
 from cdengine.assess.reportdata import (
     ChangedPlace,
     Histogram,
@@ -67,10 +67,6 @@ def _share(part: float, whole: float) -> str:
         return "0 %"
     percent = 100 * part / whole
     return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{content}</section>"
 
 
 def _summary(data: ReportData) -> str:
@@ -139,14 +135,7 @@ def _histogram(data: ReportData) -> str:
         "changed. A clear gap at the line means a clear decision; a slope without a gap means that another threshold "
         "would give another area.</p>"
     )
-    return _section("How sure is it?", text + histogram_svg(data.histogram))
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of cells that are HTML already."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<div class=scroll><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    return section("How sure is it?", text + histogram_svg(data.histogram))
 
 
 def _places(data: ReportData) -> str:
@@ -162,16 +151,16 @@ def _places(data: ReportData) -> str:
         rows.append([*row, text_of(place.change)] if kinds else row)
     many = data.polygons if data.polygons is not None else len(data.places)
     title = "All changed places" if many <= len(rows) else f"The {len(rows)} largest of {many:,} changed places"
-    return _section(title, _table(head, rows))
+    return section(title, table(head, rows))
 
 
 def _transitions(found: Transitions | None) -> str:
     if found is None:
         return ""
     if not any(map(any, found.areas)):
-        return _section("What became what", "<p>Nothing changed.</p>")
+        return section("What became what", "<p>Nothing changed.</p>")
     unit = "" if found.unit == "m²" else f" ({text_of(found.unit)})"
-    return _section(f"What became what{unit}", _ranking(found) + _matrix(found))
+    return section(f"What became what{unit}", _ranking(found) + _matrix(found))
 
 
 def _ranking(found: Transitions) -> str:
@@ -188,7 +177,7 @@ def _ranking(found: Transitions) -> str:
         other = sum(area for area, _, _ in rest)
         rows.append([f"{len(rest)} smaller ones", "", _amount(other, found.unit), _share(other, total)])
     rows.append(["<b>sum</b>", "", _amount(total, found.unit), "100 %"])
-    return _table(("From", "To", "Area", "Share of the change"), rows)
+    return table(("From", "To", "Area", "Share of the change"), rows)
 
 
 def _matrix(found: Transitions) -> str:
@@ -204,7 +193,7 @@ def _matrix(found: Transitions) -> str:
     ]
     sums = [sum(row[j] for row in found.areas) for j in used]
     rows.append(["<b>sum</b>", *(cell(area) for area in sums), cell(sum(sums))])
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _amount(area: float, unit: str) -> str:
@@ -222,14 +211,14 @@ def _inputs(data: ReportData) -> str:
     lines = [f"<li>{valid}.</li>"]
     if data.alignment:
         lines.insert(0, f"<li>Alignment: {text_of(data.alignment)}</li>")
-    return _section("What was compared", _table(head, rows) + f"<ul>{''.join(lines)}</ul>")
+    return section("What was compared", table(head, rows) + f"<ul>{''.join(lines)}</ul>")
 
 
 def _pairs(title: str, pairs: Mapping[str, object]) -> str:
     if not pairs:
         return ""
     rows = [[text_of(name), f"<code>{text_of(_discreet(name, value))}</code>"] for name, value in pairs.items()]
-    return f"<details open><summary>{escape(title)}</summary>{_table(('Name', 'Value'), rows)}</details>"
+    return f"<details open><summary>{escape(title)}</summary>{table(('Name', 'Value'), rows)}</details>"
 
 
 def _discreet(name: str, value: object) -> object:
@@ -247,4 +236,4 @@ def _defence(data: ReportData) -> str:
         "<cite>Good practices for estimating area and assessing accuracy of land change</cite>);</li>"
         "<li>say which threshold and smallest area were used: both move the figure.</li></ol>"
     )
-    return _section("How far do these areas hold?", text)
+    return section("How far do these areas hold?", text)

@@ -23,7 +23,7 @@ import yaml
 from cdengine import __version__
 from cdengine.data.layouts import find_pairs
 from cdengine.errors import OutputExistsError, ResumeMismatchError
-from cdengine.events import Event, Reporter, Sink
+from cdengine.events import Event, Reporter
 from cdengine.inference.evaluate import evaluate
 from cdengine.inference.pseudolabel import FACTS, PseudoLabelOptions, pseudo_label
 from cdengine.raster.lock import OutputLock
@@ -267,9 +267,6 @@ class _Named:
         if "stage" in event:
             event = {**event, "stage": f"{self._name}: {event['stage']}"}
         self._reporter.emit(event)
-
-
-_sink: type[Sink] = _Named  # checked by mypy: it is one
 
 
 def _model(member: Member) -> str:
