@@ -17,7 +17,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
 from cdengine.assess.colours import hatch
-from cdengine.raster.bands import alpha_band, band_names
+from cdengine.raster.bands import alpha_band, band_names, shown_bands
 from cdengine.raster.grid import Grid, Window
 from cdengine.raster.paths import parse
 from cdengine.raster.quiet import opened
@@ -29,8 +29,6 @@ Image = str | os.PathLike[str] | Raster
 BLOCK_BUDGET = 1600
 PATCH_ROWS = 16  # of a picture that go missing with a block that cannot be decoded
 DETAIL_PX = 4096
-SENTINEL = {"b04": 0, "b03": 1, "b02": 2, "b4": 0, "b3": 1, "b2": 2}
-COLOURS = {"red": 0, "green": 1, "blue": 2, "r": 0, "g": 1, "b": 2}
 
 
 @dataclass(frozen=True)
@@ -73,21 +71,9 @@ class Preview:
 
 
 def display_bands(dataset: Any) -> tuple[int, ...]:  # noqa: ANN401 (rasterio has no types)
-    """Which bands to show as red, green, blue; one number for a grey picture.
-
-    Bands described by colour or Sentinel-2 name come first, then colour interpretation. Of four or more bands without
-    any of these, the order blue, green, red, … of satellite products is taken, of three, red, green, blue.
-    """
-    for table in (COLOURS, SENTINEL):
-        found = {table[name.casefold()]: i for i, name in reversed(list(enumerate(band_names(dataset), 1)))
-                 if name.casefold() in table}  # fmt: skip
-        if len(found) == 3:
-            return found[0], found[1], found[2]
-    alpha = alpha_band(dataset)
-    count = dataset.count - (alpha is not None)
-    if count < 3:
-        return (1,)
-    return (1, 2, 3) if count == 3 else (3, 2, 1)
+    """Numbers of the bands to show as red, green, blue, or of one for a grey picture; see `shown_bands`."""
+    count = dataset.count - (alpha_band(dataset) is not None)
+    return tuple(place + 1 for place in shown_bands(band_names(dataset), count))
 
 
 def grid_of(dataset: Any) -> Grid:  # noqa: ANN401

@@ -16,6 +16,11 @@ from cdengine.errors import BandNumberError, BandsError, DtypeError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _RGB = ("red", "green", "blue")
+# Names that bands go by, each with its place in a picture: colours, then Sentinel-2's numbers.
+_SHOWN = (
+    {"red": 0, "green": 1, "blue": 2, "r": 0, "g": 1, "b": 2},
+    {"b04": 0, "b03": 1, "b02": 2, "b4": 0, "b3": 1, "b2": 2},
+)
 MOSTLY = 0.5  # of an alpha band is opaque or empty; feathered edges and JPEG's noise are the rest
 
 
@@ -134,3 +139,23 @@ def rgb_bands(dataset: DatasetReader) -> tuple[int, int, int] | None:
     alpha = alpha_band(dataset)
     others = [n for n in range(1, dataset.count + 1) if n != alpha]
     return (others[0], others[1], others[2]) if len(others) == 3 else None
+
+
+def shown_bands(names: Sequence[str], count: int) -> tuple[int, ...]:
+    """0-based places of the bands to show as red, green and blue; one place for a grey picture.
+
+    Bands named by colour or by Sentinel-2's numbers come first. Of four or more bands without such names, the order
+    blue, green, red, … of satellite products is taken, of three, red, green, blue.
+
+    Args:
+        names: of the bands, in any case; "" where there is none.
+        count: bands that hold measurements, an alpha band apart.
+    """
+    plain = [name.casefold() for name in names]
+    for table in _SHOWN:
+        found = {table[name]: at for at, name in reversed(list(enumerate(plain))) if name in table}
+        if len(found) == 3:
+            return found[0], found[1], found[2]
+    if count < 3:
+        return (0,)
+    return (0, 1, 2) if count == 3 else (2, 1, 0)

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cdengine.assess.colours import probability_colours
+from cdengine.raster.bands import shown_bands
 
 Array = np.ndarray[Any, np.dtype[Any]]
 HIT, MISS, FALSE_ALARM = (46, 140, 87), (33, 102, 220), (222, 60, 48)
@@ -72,19 +73,17 @@ def picture(pairs: Sequence[Shown], threshold: float, bands: tuple[Sequence[str]
 
 
 def colour(values: Array, bands: Sequence[str]) -> Array:
-    """(H, W, 3) uint8: red, green and blue where the bands have these names, else the first three, or one as grey."""
-    names = [name.lower() for name in bands]
-    if all(name in names for name in ("red", "green", "blue")):
-        chosen = [names.index(name) for name in ("red", "green", "blue")]
-    else:
-        chosen = [0, 1, 2] if len(values) >= 3 else [0, 0, 0]
+    """(H, W, 3) uint8: red, green and blue as far as the bands' names tell them, or one band as grey."""
+    places = shown_bands(bands, len(values))
+    chosen = list(places if len(places) == 3 else places * 3)
     if values.dtype == np.uint8:
         shown: Array = np.moveaxis(values[chosen], 0, -1)
         return shown
     layers = []
     for layer in values[chosen].astype(np.float32):
-        low, high = np.percentile(layer, (2, 98))
-        layers.append(np.clip((layer - low) / max(high - low, 1e-9), 0, 1) * 255)
+        known = np.isfinite(layer)
+        low, high = np.percentile(layer[known], (2, 98)) if known.any() else (0.0, 1.0)
+        layers.append(np.clip((np.where(known, layer, low) - low) / max(high - low, 1e-9), 0, 1) * 255)
     return np.stack(layers, -1).astype(np.uint8)
 
 

@@ -15,6 +15,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from cdengine.data.prepare.opened import OpenScene
 from cdengine.events import Reporter
+from cdengine.raster.bands import shown_bands
 from cdengine.raster.grid import Window
 from cdengine.raster.source import inspect
 
@@ -30,7 +31,6 @@ INK, FAINT, PAPER = (28, 30, 34), (104, 108, 114), (255, 255, 255)
 LARGE, SMALL, MOST = 900, 420, 24  # sides of a panel where there is one and where there are more; panels
 GAP, HEAD, LINE = 16, 26, 24
 ROWS = 16  # of a thumbnail that are read at a time, so that a cancel is heard
-TABLES = ({"red": 0, "green": 1, "blue": 2}, {"b04": 0, "b03": 1, "b02": 2}, {"b4": 0, "b3": 1, "b2": 2})
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _panel(
 def _thumbnail(item: OpenScene, height: int, width: int, reporter: Reporter) -> Array:
     """(height, width, 3) uint8 of the first date, whose grid is the scene's."""
     info = next(iter(item.images.dates.values()))
-    bands = [info.bands[i] for i in _shown_bands(info.names, info.count)]
+    bands = [info.bands[i] for i in shown_bands(info.names, info.count)]
     window, values = item.window, np.zeros((len(bands), height, width), np.float32)
     valid = np.zeros((height, width), bool)
     with inspect(item.scene.before, "before", reporter=reporter).opened() as dataset:
@@ -172,17 +172,6 @@ def _with_label(picture: Array, item: OpenScene, reporter: Reporter) -> Array:
         marked[at] = True
     picture[marked] = CHANGED
     return picture
-
-
-def _shown_bands(names: Sequence[str], count: int) -> tuple[int, ...]:
-    """0-based places of red, green and blue among the bands; one for grey."""
-    plain = [name.casefold() for name in names]
-    for table in TABLES:
-        if all(name in plain for name in table):
-            return tuple(plain.index(name) for name in table)
-    if count < 3:
-        return (0,)
-    return (0, 1, 2) if count == 3 else (2, 1, 0)
 
 
 def _font(size: int) -> Any:  # noqa: ANN401 (one of two Pillow types)
