@@ -55,6 +55,9 @@ def write_texture_pair(
         "predictor": 2,
         "num_threads": "all_cpus",
         "bigtiff": "if_safer",
+        # without a word GDAL takes the fourth of four byte bands for alpha
+        "photometric": "RGB" if bands == 3 else "MINISBLACK",
+        "alpha": "NO",
     }
     with (
         rasterio.open(paths[0], "w", **profile) as before,

@@ -120,6 +120,16 @@ def test_texture_pairs_are_reproducible_and_mostly_unchanged(tmp_path):
     assert 0.005 < share < 0.1
 
 
+@pytest.mark.parametrize(("bands", "first"), [(1, "gray"), (3, "red"), (4, "gray")])
+def test_no_band_of_the_textures_is_taken_for_alpha(tmp_path, bands, first):
+    import rasterio
+
+    for path in write_texture_pair(tmp_path, 64, 64, Reporter(), bands=bands):
+        with rasterio.open(path) as file:
+            assert file.colorinterp[0].name == first
+            assert "alpha" not in [colour.name for colour in file.colorinterp]
+
+
 # ---------------------------------------------------------------- a model file
 def measured(place, path, **changed):
     args = options(model=str(path), size=160, repeats=1, device="cpu", precision="fp32", overlap=32, **changed)
