@@ -27,6 +27,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="probability that a class must have at both dates, or the member abstains",
     )
     add("--classes", nargs="+", default=(), metavar="NAME", help="names, where neither layout nor data set tells them")
+    add(
+        "--label-coding",
+        metavar="CODING",
+        help="of change labels: 0/1, 0/255, soft, or unchanged=1,changed=2,ignored=0 (default: found out)",
+    )
+    add("--bands-before", metavar="BANDS", help="bands of the first date by number or name, e.g. 4,3,2 (default: all)")
+    add("--bands-after", metavar="BANDS", help="bands of the second date")
     add("--tile", type=int, metavar="N", help="pixels of a tile's side (default: the model's own)")
     add("--batch-size", type=_batch, default="auto", metavar="N", help="tiles at a time; auto adapts to memory")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps")

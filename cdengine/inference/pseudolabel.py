@@ -35,6 +35,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 JOB, ROWS, FACTS = "job.json", "pairs.jsonl", "pseudo-labels.json"
 REPORT, PICTURE = "report.html", "pictures.jpg"
+# Options of `evaluate` that mean the same here.
+SHARED = (
+    *("data", "layout", "split", "model", "classes", "label_coding", "bands_before", "bands_after"),
+    *("tta", "tile", "batch_size", "device", "precision", "workers"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,9 @@ class PseudoLabelOptions:
         tta: test-time augmentation: none, flip, six or d4.
         min_confidence: probability that a class must have at both dates, or the member abstains.
         classes: names of the classes, where neither layout nor data set tells them.
+        label_coding: of change labels: 0/1, 0/255, soft, or unchanged=1,changed=2,ignored=0; None: found out.
+        bands_before: bands of the first date by number or name, e.g. 4,3,2; None: all.
+        bands_after: bands of the second date.
         tile, batch_size, device, precision, workers: as of `detect`.
         resume: go on with an interrupted run.
         overwrite: replace an earlier run's folder.
@@ -63,6 +71,9 @@ class PseudoLabelOptions:
     tta: str = "six"
     min_confidence: float = 0.0
     classes: tuple[str, ...] = ()
+    label_coding: str | None = None
+    bands_before: str | None = None
+    bands_after: str | None = None
     tile: int | None = None
     batch_size: int | str = "auto"
     device: str = "auto"
@@ -89,11 +100,7 @@ class PseudoLabelOptions:
 
     def evaluation(self) -> EvaluateOptions:
         """What `evaluate` would be told to run the same models on the same pairs."""
-        shared = {
-            name: getattr(self, name)
-            for name in ("data", "layout", "split", "model", "classes", "tta", "tile", "batch_size", "device")
-        }
-        return EvaluateOptions(**shared, precision=self.precision, workers=self.workers)
+        return EvaluateOptions(**{name: getattr(self, name) for name in SHARED})
 
 
 @dataclass(frozen=True)
@@ -242,9 +249,10 @@ class _Job:
         self, options: PseudoLabelOptions, pairs: list[PairFiles], folder: _Folder, reporter: Reporter
     ) -> None:
         self._options, self._pairs, self._folder, self._reporter = options, pairs, folder, reporter
-        form = label_format(options.data, options.layout, classes=options.classes)
-        self._labels = Labels(pairs, form, reporter)
         evaluation = options.evaluation()
+        coding_of_change = evaluation.change_coding()
+        form = label_format(options.data, options.layout, classes=options.classes, coding=coding_of_change)
+        self._labels = Labels(pairs, form, reporter)
         self._members = [ModelRun((name,), pairs[0], evaluation, reporter) for name in options.model]
         coding = self._labels.format.classes
         first = self._members[0].detector
@@ -273,6 +281,9 @@ class _Job:
                 {"name": member.detector.name, "sha256": str(member.detector.describe().get("model_sha256", ""))}
                 for member in self._members
             ],
+            "label_coding": options.label_coding,
+            "bands_before": options.bands_before,
+            "bands_after": options.bands_after,
             "tta": options.tta,
             "min_confidence": options.min_confidence,
             "pairs_sha256": hashlib.sha256("\n".join(pair.name for pair in self._pairs).encode()).hexdigest(),

@@ -48,6 +48,14 @@ CLASSES = fields.Words(
     advanced=True,
     optional=True,
 )
+CODING = fields.Text(
+    "CODING",
+    "Values of the labels",
+    "Of change labels: 0/1, 0/255, soft, or such as unchanged=1,changed=2,ignored=0. Empty: found out.",
+    "--label-coding",
+    advanced=True,
+    optional=True,
+)
 BANDS: List[fields.Text] = [
     fields.Text(
         f"BANDS_{date}",

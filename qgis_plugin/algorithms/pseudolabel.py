@@ -69,6 +69,8 @@ class PseudoLabel(EngineAlgorithm):
             decimals=3,
         ),
         learning.CLASSES,
+        learning.CODING,
+        *learning.BANDS,
         shared.DEVICE,
         *(field for field in shared.NETWORK if field.name == "PRECISION"),
         *(field for field in shared.TILING if field.name != "OVERLAP"),
@@ -113,7 +115,9 @@ class PseudoLabel(EngineAlgorithm):
         output = next(field for field in self.FIELDS if field.name == "OUTPUT").wanted(call)
         if output is not None and os.path.realpath(fields.sources.absolute(output)) == os.path.realpath(data):
             return "Pseudo labels: this is the folder of the data set, which is to stay as it is: choose another one."
-        return super().problem(call) or checks.members(call, "MODELS") or checks.tiles(call)
+        return (
+            super().problem(call) or learning.bands(call) or checks.members(call, "MODELS") or checks.tiles(call)
+        )
 
     def arguments(self, call: fields.Call, outputs: Mapping[str, str]) -> List[str]:
         """A run that goes on replaces nothing."""

@@ -7,6 +7,7 @@ import pytest
 import rasterio
 from affine import Affine
 from model_files import card_for, trained
+from pairs import write_raster
 from PIL import Image
 
 from cdengine.cli.main import main
@@ -72,6 +73,11 @@ def options(pairs, *models, **more):
 
 def read(path):
     return np.asarray(Image.open(path))
+
+
+def raster(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read(1)
 
 
 def test_real_labels_stay_and_the_rest_is_voted_on(pairs, told):
@@ -206,3 +212,28 @@ def test_the_command_on_georeferenced_pairs(pairs, models, tmp_path, capsys):
     rest[:16, :16] = False
     assert (one[rest] == two[rest]).all() and one.max() <= 6
     assert main(argv) == 2 and "--resume" in capsys.readouterr().err
+
+
+def test_more_bands_than_the_models_take_and_labels_of_another_coding(models, tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    label = np.zeros((SIZE, SIZE), np.uint8)
+    label[:16, :16] = 1
+    for date in ("one", "two"):
+        write_raster(tmp_path / f"{date}.tif", rng.integers(1, 255, (4, SIZE, SIZE)).astype(np.uint8))
+    for name, pixels in {"change": label + 1, "from": label * 3, "to": label * 5}.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    index = tmp_path / "index.csv"
+    index.write_text("name,before,after,label,label1,label2\nx,one.tif,two.tif,change.png,from.png,to.png\n")
+    out = tmp_path / "labels"
+    argv = ["pseudo-label", "--data", str(index), "--layout", "index", "--split", "all", "--output", str(out)]
+    argv += ["--model", models[0], "--classes", *NAMES, "--tta", "none", "--device", "cpu"]
+    argv += ["--label-coding", "unchanged=1,changed=2", "--bands-before", "3,2,1", "--bands-after", "3,2,1"]
+    assert main(argv) == 0, capsys.readouterr().err
+    assert (raster(out / "label1" / "x.tif")[:16, :16] == 3).all()
+    facts = json.loads((out / "pseudo-labels.json").read_text())
+    assert facts["bands_before"] == "3,2,1" and facts["label_coding"] == "unchanged=1,changed=2"
+
+
+def test_a_coding_that_cannot_be_is_refused_at_once(pairs):
+    with pytest.raises(UsageError, match="label coding"):
+        options(pairs, "1-1", label_coding="yes/no")

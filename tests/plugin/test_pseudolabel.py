@@ -44,6 +44,7 @@ def test_options(qgis, fake, own, data, models, tmp_path):  # noqa: F811
         "pseudolabel",
         {"DATA": data, "LAYOUT": "senseearth", "SPLIT": "all", "MODELS": models[:1], "TTA": "none", "DEVICE": "cuda:1",
          "MIN_CONFIDENCE": 0.75, "CLASSES": "water;low vegetation", "TILE": 256, "RESUME": True,
+         "CODING": "soft", "BANDS_BEFORE": "4,3,2", "BANDS_AFTER": "3,2,1",
          "OUTPUT": "TEMPORARY_OUTPUT"},
     )  # fmt: skip
     words = fake.detect_runs()[-1]
@@ -51,6 +52,7 @@ def test_options(qgis, fake, own, data, models, tmp_path):  # noqa: F811
     assert (given["--layout"], given["--split"], given["--tta"]) == ("senseearth", "all", "none")
     assert given["--min-confidence"] == "0.75" and given["--device"] == "cuda:1" and given["--tile"] == "256"
     assert words[words.index("--classes") + 1 :][:2] == ["water", "low vegetation"] and members(words) == models[:1]
+    assert (given["--label-coding"], given["--bands-before"], given["--bands-after"]) == ("soft", "4,3,2", "3,2,1")
     assert "--resume" in given and "--overwrite" not in given, "the engine takes one of them"
 
 
@@ -76,6 +78,7 @@ def test_own_models_by_name(qgis, fake, own, data, tmp_path):  # noqa: F811
         ({"OUTPUT": "{data}"}, "the folder of the data set"),
         ({"TILE": 100}, "not a multiple of 32"),
         ({"TTA": "twelve"}, "TTA"),
+        ({"BANDS_AFTER": "red"}, "numbers with commas"),
         ({"LAYOUT": "hiucd"}, "LAYOUT"),
         ({"MIN_CONFIDENCE": 1.5}, "MIN_CONFIDENCE"),
     ],
