@@ -63,19 +63,40 @@ _Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(no
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_mapping)
 
 
+def shipped_recipes() -> dict[str, Path]:
+    """Name → file of the recipes that come with the engine, such as `starter` and `senseearth/chain`."""
+    package = Path(__file__).parents[1]
+    inside = package / "configs"  # of a wheel; a checkout has them beside the package
+    folder = inside if inside.is_dir() else package.parent / "configs"
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
+
+
+def _recipe(path: str | os.PathLike[str]) -> Path:
+    """The file, or the shipped recipe of that name where there is no such file.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    if os.path.exists(path):
+        return Path(path)
+    shipped = shipped_recipes()
+    name = Path(path).as_posix().removesuffix(".yaml").removeprefix("configs/")
+    if name in shipped:
+        return shipped[name]
+    raise ConfigError(f"{path}: there is no such file, nor a recipe of that name among {', '.join(shipped)}")
+
+
 def read_yaml(path: str | os.PathLike[str]) -> Tree:
-    """A recipe file as nested dicts.
+    """A recipe as nested dicts: a file, or one that comes with the engine, by name (`shipped_recipes`).
 
     Raises:
         ConfigError: it is missing, too large, no YAML, or holds what no recipe needs; the message names file and line.
     """
-    path = Path(path)
+    path = _recipe(path)
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         text = content.decode("utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such configuration file") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(f"{path}: cannot be read ({reason})") from None

@@ -63,7 +63,7 @@ def reference(pairs, tmp_path_factory):
 @pytest.mark.parametrize(
     ("text", "argv", "says"),
     [
-        (None, [], "none.yaml: there is no such configuration file"),
+        (None, [], "none.yaml: there is no such file, nor a recipe"),
         ("data: {root: x}\ndata: {root: y}", [], "line 2: key 'data' is given twice"),
         ("data: {root: x}\nname: !!python/object/apply:os.system ['true']", [], "plain values only"),
         ("data: {root: x}\nmodel: {class_path: os.system}", [], "model.class_path: a recipe names no code"),

@@ -104,7 +104,7 @@ def test_what_is_no_recipe_at_all(tmp_path, content):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(ConfigError, match="there is no such configuration file"):
+    with pytest.raises(ConfigError, match="there is no such file, nor a recipe"):
         load_config(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path)
