@@ -97,6 +97,7 @@ class Assembly:
             "transitions").
         tags: of every raster.
         cog: write Cloud-Optimized GeoTIFFs.
+        changed_classes: class rasters tell changed pixels alone, so that both dates leave the same ones blank.
     """
 
     grid: Grid
@@ -107,6 +108,7 @@ class Assembly:
     rasters: dict[str, Path]
     tags: dict[str, str]
     cog: bool
+    changed_classes: bool = False
 
     def run(self, journal: Journal, polygons: PolygonStream | None, reporter: Reporter) -> Totals:
         """Writes all outputs from the journal's bands.
@@ -156,6 +158,8 @@ class Assembly:
             codes = 1 + stored["before_classes"].astype(np.uint16) * kinds + stored["after_classes"]
             layers["labels"] = np.where(changed, codes, 0).astype(np.uint16)
             layers["transitions"] = np.where(valid, layers["labels"], NO_TRANSITION).astype(np.uint16)
+            for name in ("before_classes", "after_classes") if self.changed_classes else ():
+                layers[name] = np.where(changed, stored[name], np.uint8(NODATA))
         if probability.dtype == np.float32:
             layers["confidence"] = np.where(valid, probability, np.float32(0))
         else:
@@ -164,11 +168,12 @@ class Assembly:
 
     def _spec(self, name: str) -> RasterSpec:
         dtype: Literal["float32", "uint8"] = "uint8" if self.layers.probability_dtype == "uint8" else "float32"
+        where = " of changed pixels" if self.changed_classes else ""
         specs: dict[str, Callable[[], RasterSpec]] = {
             "change": lambda: change_spec(self.tags),
             "probability": lambda: probability_spec(dtype, self.tags),
-            "before_classes": lambda: classes_spec(self.classes, self.tags, description="class before"),
-            "after_classes": lambda: classes_spec(self.classes, self.tags, description="class after"),
+            "before_classes": lambda: classes_spec(self.classes, self.tags, description="class before" + where),
+            "after_classes": lambda: classes_spec(self.classes, self.tags, description="class after" + where),
             "transitions": lambda: transitions_spec(self.classes, self.tags),
         }
         return specs[name]()

@@ -297,7 +297,10 @@ class _Job:
             rasters["probability"] = self.journal.folder / "probability.tif"
         tags = plan.tags(pair, self.choice, self.options, threshold, described, self.token)
         tags |= {f"CDENGINE_{date.upper()}_SHA256": value for date, value in self.sums.result().items()}
-        return Assembly(pair.grid, pair.window, tiling, layers, classes, rasters, tags, self.options.cog)
+        changed_classes = self.options.class_extent == "changed"
+        return Assembly(
+            pair.grid, pair.window, tiling, layers, classes, rasters, tags, self.options.cog, changed_classes
+        )
 
     def _assemble(self, assembly: Assembly) -> tuple[Totals, PolygonStream | None]:
         if "polygons" not in self.publication.targets:

@@ -19,6 +19,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "grid": ("before", "after", "finer"),
     "on_corrupt": ("error", "nodata"),
     "probability_dtype": ("float32", "uint8"),
+    "class_extent": ("everywhere", "changed"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "tta": ("none", "flip", "six", "d4"),
 }
@@ -39,6 +40,7 @@ class DetectOptions:
         before_classes: land cover before (semantic models).
         after_classes: land cover after (semantic models).
         transitions: from-to codes (semantic models).
+        class_extent: where the class rasters tell classes: everywhere, or on changed pixels alone (nodata elsewhere).
         report: HTML report.
         quicklook: PNG with both dates, probability and outlined changes.
         bands_before: bands of BEFORE by number or name, e.g. 4,3,2.
@@ -75,6 +77,7 @@ class DetectOptions:
     before_classes: str | None = None
     after_classes: str | None = None
     transitions: str | None = None
+    class_extent: str = "everywhere"
     report: str | None = None
     quicklook: str | None = None
     bands_before: str | None = None
@@ -118,6 +121,8 @@ class DetectOptions:
             raise UsageError(f"--threshold {self.threshold!r}: auto, or from 0 to 1")
         if self.workers is not None and not 1 <= self.workers <= 256:
             raise UsageError(f"--workers {self.workers}: from 1 to 256")
+        if self.class_extent != "everywhere" and self.before_classes is self.after_classes is None:
+            raise UsageError(f"--class-extent {self.class_extent}: give --before-classes or --after-classes too")
         self._check_time_budget()
         for name in ("min_area", "simplify", "fill_holes"):
             value = getattr(self, name)

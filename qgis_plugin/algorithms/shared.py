@@ -319,6 +319,16 @@ SEMANTIC: List[fields.Field] = [
              "transitions"),
         )
     ),
+    fields.Choice(
+        "CLASS_EXTENT",
+        "Where the class rasters tell classes",
+        "everywhere, or changed: on changed pixels alone, so that both dates leave the same pixels empty. "
+        f"{FOR_CLASSES}",
+        "--class-extent",
+        advanced=True,
+        choices=("everywhere", "changed"),
+        default="everywhere",
+    ),
     destinations.TableOutput(
         TRANSITION_TABLE,
         "Table of transitions",

@@ -125,6 +125,31 @@ def test_transitions_are_zero_exactly_where_change_is(tmp_path, models, tta):
 
 
 @pytest.mark.parametrize("tta", ["none", "six"])
+def test_class_maps_of_changed_pixels_leave_the_same_ones_blank(tmp_path, models, tta):
+    before, after, _ = make_pair(tmp_path, bands=3, size=(128, 96))
+    with rasterio.open(before) as first, rasterio.open(after) as second:
+        threshold = middle(models, first.read(), second.read())
+    layers = {}
+    for extent in ("everywhere", "changed"):
+        paths = {name: tmp_path / f"{extent}_{name}.tif" for name in ("change", "before_classes", "after_classes")}
+        detect(
+            before, after, paths["change"], "default", ensemble=map(str, models), tta=tta, device="cpu",
+            threshold=threshold, class_extent=extent,
+            **{name: path for name, path in paths.items() if name != "change"},
+        )  # fmt: skip
+        for name, path in paths.items():
+            with rasterio.open(path) as file:
+                layers[extent, name], described = file.read(1), file.descriptions[0]
+                assert name == "change" or described.endswith("of changed pixels") == (extent == "changed")
+    changed = layers["changed", "change"] == 1
+    assert changed.any() and not changed.all()
+    for name in ("before_classes", "after_classes"):
+        assert np.array_equal(layers["changed", name] != 255, changed)
+        assert np.array_equal(layers["changed", name][changed], layers["everywhere", name][changed])
+        assert (layers["everywhere", name] != 255)[layers["everywhere", "change"] != 255].all()
+
+
+@pytest.mark.parametrize("tta", ["none", "six"])
 def test_saved_label_images_agree_on_what_is_unchanged(tmp_path, models, tta):
     zeros = np.zeros((64, 96), np.uint8)
     write_second(tmp_path / "set", {"a": (zeros, zeros), "b": (zeros, zeros)})
