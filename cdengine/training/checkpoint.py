@@ -6,11 +6,7 @@ header's metadata the nested dicts around them as JSON.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +14,12 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from cdengine.errors import CorruptError, DiskFullError, NotFoundInputError, OutputError
+from cdengine.errors import CorruptError, NotFoundInputError
+from cdengine.raster.whole import Guard as Guard  # passed on: a run's other files are written in the same way
+from cdengine.raster.whole import write_whole as write_whole
 
 FORMAT = 1
 KEY = "cdengine-run"
-_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
-Guard = Callable[[Callable[[], None]], AbstractContextManager[None]]
 
 
 def write_checkpoint(path: Path, state: dict[str, Any], guard: Guard | None = None) -> None:
@@ -64,32 +60,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def write_whole(path: Path, payload: bytes, guard: Guard | None = None) -> None:
-    """Temporary name in the same folder, fsync, rename.
-
-    Raises:
-        DiskFullError, OutputError: it cannot be written; an older file stays as it was.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-
-    def discard() -> None:
-        temporary.unlink(missing_ok=True)
-
-    try:
-        with guard(discard) if guard else nullcontext():
-            with temporary.open("wb") as file:
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        discard()
-        if error.errno in _FULL:
-            raise DiskFullError(f"{path}: no space left: free some and go on with --resume {path.parent}") from error
-        raise OutputError(f"{path}: cannot be written ({error.strerror}): check the disk, then --resume") from error
-
-
 def _taken_apart(value: Any, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401 -- a tree of plain values
     """The tree with a reference in place of each tensor, which goes to `tensors`."""
     if isinstance(value, Tensor):
@@ -111,13 +81,3 @@ def _put_together(value: Any, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN40
     if "tensor" in value:
         return tensors[value["tensor"]]
     return {key: _put_together(item, tensors) for key, item in value["items"].items()}
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the rename last; systems that cannot open a folder (Windows) do without."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
