@@ -212,6 +212,7 @@ def test_pictures_and_report(tmp_path):
         ({"model": "cva", "probability": "p.png"}, UsageError, "p.png"),
         ({"model": "cva", "min_aera": 3}, UsageError, "did you mean 'min_area'"),
         ({"model": "cva", "transitions": "t.tif"}, ModelTaskError, "--transitions"),
+        ({"model": "cva", "class_extent": "changed"}, UsageError, "--before-classes"),
         ({"model": "cva", "bands_before": "1,2"}, BandsError, "2"),
         ({"model": "cva", "bands_before": "9"}, UsageError, "9"),
     ],
