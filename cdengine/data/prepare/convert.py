@@ -71,6 +71,7 @@ def convert(
     if rgb_labels and layout not in COLOURED:
         raise UsageError(f"--rgb-labels: classes of {layout} have no colours here; leave it out")
     parts = _parts(layout, source, shares, seed)
+    _refuse_same_names(parts)
     labels = label_format(source, layout)
     assert labels.classes is not None
     colours = _Colours(labels.classes.colours, rgb_labels)
@@ -144,6 +145,16 @@ def _parts(layout: str, source: Path, shares: Mapping[str, float] | None, seed: 
         some = order[round(borders[number]) : round(borders[number + 1])]
         dealt[name] = [pool[i] for i in sorted(some.tolist())]
     return {**dealt, **parts}
+
+
+def _refuse_same_names(parts: Mapping[str, Sequence[PairFiles]]) -> None:
+    """Folders go from the names, and what two pairs would be called the same the later one would win."""
+    for pairs in parts.values():
+        seen: dict[str, PairFiles] = {}
+        for pair in pairs:
+            other = seen.setdefault(_flat(pair.name), pair)
+            if other is not pair:
+                raise DatasetError(f"{pair.before} and {other.before} would get one name: rename one of them")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from cdengine.data.layouts import find_pairs
 from cdengine.data.manifest import label_format
 from cdengine.data.pairs import ChangePairs
 from cdengine.data.prepare.convert import convert
-from cdengine.errors import LabelError, UsageError
+from cdengine.errors import DatasetError, LabelError, UsageError
 from cdengine.events import CollectSink, Reporter
 
 
@@ -55,6 +55,13 @@ def test_training_pairs_are_dealt_out(tmp_path, download):
     assert {k: c.patches for k, c in done.counts.items()} == {"train": 3, "val": 1, "test": 4}
     with pytest.raises(UsageError, match="a split test of its own"):
         convert("second", tmp_path / "S", tmp_path / "e", shares={"train": 0.5, "test": 0.5})
+
+
+def test_two_pairs_that_would_get_one_name_are_refused(tmp_path, download):
+    download(("tile/1", "tile-1"))
+    with pytest.raises(DatasetError, match=r"tile(/|-)1\.png and .*tile(/|-)1\.png would get one name"):
+        convert("second", tmp_path / "S", tmp_path / "d")
+    assert not (tmp_path / "d").exists()
 
 
 def test_a_wrong_colour_stops_it(tmp_path, download):
