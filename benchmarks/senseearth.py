@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,6 +28,7 @@ from cdengine.synthesis.scenes.style import TYPICAL
 from cdengine.training.chain import run_chain
 from cdengine.training.chainconfig import load_chain
 
+Array = np.ndarray[Any, np.dtype[Any]]
 RECIPE = Path("configs/senseearth/scenes.yaml")
 BUILD = Path("build/senseearth")
 SIDE, GSD, CHANGES = 256, 1.0, 3.0
@@ -37,18 +39,21 @@ MERGED = np.array([0, 1, 2, 2, 3, 4, 5, 6, 3], np.uint8)
 FIGURES = ("score", "miou", "sek", "fscd")
 
 
-def write_pair(folder: Path, seed: int) -> None:
-    """One pair in the layout `second`: im1, im2, label1, label2; 0 unchanged."""
+def scene(seed: int) -> tuple[list[Array], list[Array], Array]:
+    """Images (H, W, 3) and classes (H, W) of both dates, 0 unknown, class + 1; bool (H, W): what changed."""
     pair = render_pair(seed, SIDE, SIDE, gsd=GSD, changes=TYPICAL.scaled(CHANGES))
     known = (pair.before_classes != CLASS_NODATA) & (pair.after_classes != CLASS_NODATA)
-    before, after = (MERGED[np.where(known, ids, 0)] for ids in (pair.before_classes, pair.after_classes))
+    ids = (pair.before_classes, pair.after_classes)
+    before, after = (np.where(known, MERGED[np.where(known, some, 0)] + 1, 0).astype(np.uint8) for some in ids)
     changed = known & ((before != after) | pair.replaced)
-    layers = {
-        "im1": np.moveaxis(pair.before, 0, -1),
-        "im2": np.moveaxis(pair.after, 0, -1),
-        "label1": np.where(changed, before + 1, 0).astype(np.uint8),
-        "label2": np.where(changed, after + 1, 0).astype(np.uint8),
-    }
+    return [np.moveaxis(image, 0, -1) for image in (pair.before, pair.after)], [before, after], changed
+
+
+def write_pair(folder: Path, seed: int) -> None:
+    """One pair in the layout `second`: im1, im2, label1, label2; 0 unchanged."""
+    images, classes, changed = scene(seed)
+    labels = [np.where(changed, some, 0).astype(np.uint8) for some in classes]
+    layers = dict(zip(("im1", "im2", "label1", "label2"), [*images, *labels], strict=True))
     for name, pixels in layers.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / name / f"{seed}.png")
@@ -69,7 +74,7 @@ def chained(root: Path, seed: int, sets: Iterable[str]) -> dict[str, dict[str, f
     """Figures of every network of one seed's chain; a chain that was interrupted goes on."""
     output = BUILD / f"seed{seed}"
     chain = load_chain(RECIPE, [*sets, f"seed={seed}", f"data.root={root}", f"output={output}"])
-    return run_chain(chain).figures
+    return run_chain(chain, resume=True).figures
 
 
 def table(runs: dict[int, dict[str, dict[str, float]]]) -> str:
