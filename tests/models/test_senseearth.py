@@ -76,11 +76,33 @@ def test_heads_as_described():
     assert (depthwise.groups, depthwise.kernel_size, depthwise.bias) == (64, (3, 3), None)
     assert (pointwise.out_channels, pointwise.kernel_size, pointwise.bias) == (16, (1, 1), None)
     psp = PSPHead(64, 1, False)
-    assert next(iter(psp.body.modules())) is psp.body
     assert [layer.in_channels for layer in psp.body.modules() if isinstance(layer, nn.Conv2d)] == [64 + 4 * 16, 16]
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in psp.pooled.modules())
     deep = DeepLabHead(64, 32, 2, False)
     assert [branch[0].dilation[0] for branch in deep.branches] == [1, 12, 24, 36]
+
+
+def shapes(module):
+    """(inputs, outputs, kernel, groups, dilation) of every convolution."""
+    return [
+        (layer.in_channels, layer.out_channels, layer.kernel_size[0], layer.groups, layer.dilation[0])
+        for layer in module.modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+
+
+def test_lightweight_heads_split_every_3x3_of_theirs_and_nothing_else():
+    psp, light = (PSPHead(64, 1, lightweight) for lightweight in (False, True))
+    assert shapes(psp.pooled) == shapes(light.pooled) == [(64, 16, 1, 1, 1)] * 4
+    assert shapes(psp.body) == [(128, 16, 3, 1, 1), (16, 1, 1, 1, 1)]
+    assert shapes(light.body) == [(128, 128, 3, 128, 1), (128, 16, 1, 1, 1), (16, 1, 1, 1, 1)]
+    deep, light = (DeepLabHead(64, 32, 2, lightweight) for lightweight in (False, True))
+    assert shapes(deep.branches) == [(64, 8, 1, 1, 1), *((64, 8, 3, 1, rate) for rate in (12, 24, 36))]
+    split = [((64, 64, 3, 64, rate), (64, 8, 1, 1, 1)) for rate in (12, 24, 36)]
+    assert shapes(light.branches) == [(64, 8, 1, 1, 1), *(layer for pair in split for layer in pair)]
+    assert shapes(deep.project) == shapes(light.project) == [(40, 8, 1, 1, 1)]
+    assert shapes(deep.fuse) == [(56, 256, 3, 1, 1), (256, 256, 3, 1, 1), (256, 1, 1, 1, 1)]
+    assert [kind[3] for kind in shapes(light.fuse)] == [56, 1, 256, 1, 1]
 
 
 def test_an_unknown_head_is_told():
