@@ -9,8 +9,8 @@ from dataclasses import MISSING, Field, fields
 from inspect import cleandoc
 from typing import Any
 
+from cdengine.cli.automatic import auto_or
 from cdengine.cli.result import Result
-from cdengine.errors import UsageError
 from cdengine.events import Reporter
 from cdengine.inference.options import CHOICES, DetectOptions
 
@@ -54,23 +54,11 @@ def _add(parser: argparse.ArgumentParser, option: Field[Any], text: str) -> None
     elif option.name in ("batch_size", "threshold"):
         number: type[int] | type[float] = int if option.name == "batch_size" else float
         metavar = "N" if option.name == "batch_size" else "T"
-        parser.add_argument(flag, type=_auto_or(number, flag), default=default, metavar=metavar, help=text + shown)
+        parser.add_argument(flag, type=auto_or(number, flag), default=default, metavar=metavar, help=text + shown)
     else:
         metavar = METAVARS.get(option.name, "X" if option.name in NUMBERS else "FILE")
         kind = NUMBERS.get(option.name, str)
         parser.add_argument(flag, type=kind, default=default, metavar=metavar, help=text + shown)
-
-
-def _auto_or(number: Callable[[str], Any], flag: str) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:  # noqa: ANN401
-        if text == "auto":
-            return text
-        try:
-            return number(text)
-        except ValueError as error:
-            raise UsageError(f"{flag} {text!r}: auto or a number") from error
-
-    return parse
 
 
 def option_help() -> dict[str, str]:

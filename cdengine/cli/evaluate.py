@@ -9,8 +9,8 @@ from dataclasses import fields
 from inspect import cleandoc
 from typing import Any
 
+from cdengine.cli.automatic import auto_or
 from cdengine.cli.result import Result
-from cdengine.errors import UsageError
 from cdengine.events import Reporter
 from cdengine.inference.evaluateoptions import PROTOCOLS, EvaluateOptions
 from cdengine.inference.options import CHOICES
@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         elif name in LISTS:
             parser.add_argument(flag, nargs="+", default=(), metavar=metavar, help=text)
         elif name in AUTOMATIC:
-            kind = _auto_or(AUTOMATIC[name], flag)
+            kind = auto_or(AUTOMATIC[name], flag)
             parser.add_argument(flag, type=kind, default=default, metavar=metavar, help=f"{text} (default: auto)")
         elif name in choices:
             parser.add_argument(flag, choices=choices[name], default=default, help=text)
@@ -62,16 +62,6 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     stats: dict[str, float | None] = {**result.pooled, "pairs": result.protocol["pairs"]}
     stats["seconds"] = result.protocol["seconds"]
     return Result(outputs=result.outputs, stats=stats, text=result.summary())
-
-
-def _auto_or(number: Callable[[str], Any], flag: str) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:  # noqa: ANN401
-        try:
-            return text if text == "auto" else number(text)
-        except ValueError as error:
-            raise UsageError(f"{flag} {text!r}: auto or a number") from error
-
-    return parse
 
 
 def _help() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from cdengine.cli.automatic import auto_or
 from cdengine.cli.result import Result
 from cdengine.events import Reporter
 
@@ -35,7 +36,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--bands-before", metavar="BANDS", help="bands of the first date by number or name, e.g. 4,3,2 (default: all)")
     add("--bands-after", metavar="BANDS", help="bands of the second date")
     add("--tile", type=int, metavar="N", help="pixels of a tile's side (default: the model's own)")
-    add("--batch-size", type=_batch, default="auto", metavar="N", help="tiles at a time; auto adapts to memory")
+    add(
+        "--batch-size",
+        type=auto_or(int, "--batch-size"),
+        default="auto",
+        metavar="N",
+        help="tiles at a time; auto adapts to memory",
+    )
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps")
     add("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="of the networks' arithmetic")
     add("--workers", type=int, metavar="N", help="reading threads (default: one per core, at most 4)")
@@ -59,7 +66,3 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     ]
     lines += [f"{name.replace('_', ' ') + ':':<15}{path}" for name, path in done.outputs.items()]
     return Result(outputs=done.outputs, stats=dict(done.stats), text="\n".join(lines))
-
-
-def _batch(text: str) -> int | str:
-    return text if text == "auto" else int(text)

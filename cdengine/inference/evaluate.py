@@ -14,7 +14,6 @@ import numpy as np
 from cdengine import __version__
 from cdengine.assess import boundary, curves, objects
 from cdengine.assess.binary import IGNORED
-from cdengine.assess.colours import Rgb
 from cdengine.assess.evaluation import EvaluationPage, write_evaluation
 from cdengine.data.codings import ClassCoding
 from cdengine.data.layouts import PairFiles, find_pairs
@@ -23,13 +22,12 @@ from cdengine.errors import DatasetError, InputError, ModelTaskError, UsageError
 from cdengine.events import Reporter, Stage
 from cdengine.inference.evaluatefiles import LabelWriter, PredictionFolder
 from cdengine.inference.evaluategallery import Gallery, Shown
-from cdengine.inference.evaluatemodel import CROP, ModelRun, Output, model_paths
+from cdengine.inference.evaluatemodel import CROP, ModelRun, Output, distinct, model_paths, refuse_twins
 from cdengine.inference.evaluateoptions import EvaluateOptions
 from cdengine.inference.evaluateresult import EvaluationResult, plain_figures, result_of, write_csv, write_json
 from cdengine.inference.evaluatescores import Predicted, RunScores
-from cdengine.inference.evaluatetruth import Labels, Truth
+from cdengine.inference.evaluatetruth import Labels, Truth, colours_of
 from cdengine.raster.publish import Publication
-from cdengine.raster.spec import class_colours
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PathLike = str | os.PathLike[str]
@@ -79,8 +77,12 @@ def run_evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluationResu
     pairs = find_pairs(options.data, options.layout, options.split)
     search = find_pairs(options.data, options.layout, options.threshold_from) if options.threshold_from else []
     _check_pairs(pairs, search, options)
-    named = tuple(model_paths(options.model))
-    models = [named] if options.ensemble else [(name,) for name in named]
+    named = model_paths(options.model)
+    if options.ensemble and len(named) < 2:
+        raise UsageError("--ensemble takes the mean of several models: give two or more with --model")
+    if options.ensemble:
+        refuse_twins(named)
+    models = [tuple(named)] if options.ensemble else [(name,) for name in distinct(named)]
     if len(models) > 1 and options.save_predictions is not None:
         raise UsageError("--save-predictions takes one model: their label images have the same names")
     files = [path for pair in pairs for path in vars(pair).values() if isinstance(path, Path)]
@@ -289,7 +291,7 @@ class _Job:
         if result.spread:
             rows |= {"mean of runs": plain_figures(result.pooled), "spread of runs": plain_figures(result.spread)}
         rows["mean of images"] = result.mean
-        colours = self._colours()
+        colours = colours_of(classes, self.labels.format.classes)
         counts = first.confusion
         lead = (
             f"Of {counts.tp + counts.fn:,} changed pixels in {len(self.labelled)} pairs {first.name} finds "
@@ -313,15 +315,6 @@ class _Job:
             notes=notes,
             footer=f"cdengine {__version__} · {time.strftime('%Y-%m-%d %H:%M')}",
         )
-
-    def _colours(self) -> list[Rgb]:
-        """Of the classes: those of the data set's own palette, else the usual ones."""
-        count, coding = len(self.labels.classes), self.labels.format.classes
-        found: list[Rgb] = [(red, green, blue) for red, green, blue, _ in class_colours(self.labels.classes)]
-        for colour, number in (coding.palette if coding is not None else {}).items():
-            if number < count:
-                found[number] = colour
-        return found
 
 
 def _check_size(pair: PairFiles, predicted: Array, truth: Truth) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,6 @@ from cdengine.data.layouts import PairFiles
 from cdengine.errors import (
     DatasetError,
     InputError,
-    OutputError,
     OutputExistsError,
     OutputFolderError,
     OutputIsInputError,
@@ -30,6 +30,7 @@ from cdengine.inference.evaluatescores import Predicted
 from cdengine.raster.grid import Grid
 from cdengine.raster.sink import GeoTiffSink
 from cdengine.raster.spec import change_spec, class_colours, classes_spec
+from cdengine.raster.whole import move_whole, write_whole
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DATES = ("label1", "label2")  # folders of a semantic prediction
@@ -145,11 +146,19 @@ class LabelWriter:
     """Writes label images: GeoTIFF where the pair is georeferenced, else PNG; each file appears when it is whole.
 
     Change is one file a pair, `DIR/NAME`: PNG 0 and 255, GeoTIFF 0, 1 and nodata 255. Classes are two files,
-    `DIR/label1/NAME` and `DIR/label2/NAME`: 0 unchanged, 1 … K the class of a changed pixel, nodata 255.
+    `DIR/label1/NAME` and `DIR/label2/NAME`: 0 unchanged, 1 … K the class of a changed pixel, nodata 255; or, for
+    classes everywhere, 0 unlabelled, 1 … K the class of a pixel.
     """
 
     def __init__(
-        self, folder: Path, pairs: Sequence[PairFiles], classes: Sequence[str], tags: Mapping[str, str], overwrite: bool
+        self,
+        folder: Path,
+        pairs: Sequence[PairFiles],
+        classes: Sequence[str],
+        tags: Mapping[str, str],
+        overwrite: bool,
+        *,
+        everywhere: bool = False,
     ) -> None:
         """Checks the folder.
 
@@ -159,6 +168,7 @@ class LabelWriter:
             classes: names; empty: change is written.
             tags: for GeoTIFFs.
             overwrite: whether label images of an earlier run may be replaced.
+            everywhere: unchanged pixels have classes too.
 
         Raises:
             OutputIsInputError: a file of the data set would be replaced.
@@ -166,6 +176,7 @@ class LabelWriter:
             OutputFolderError: the folder cannot be made or written to.
         """
         self._folder, self._classes, self._tags = folder, tuple(classes), tags
+        self._zero, self._meaning = ("unlabelled", "class") if everywhere else ("unchanged", "class of changed pixels")
         inputs = {
             os.path.realpath(path)
             for pair in pairs
@@ -202,26 +213,21 @@ class LabelWriter:
         return [self._folder / date / name for date in DATES] if self._classes else [self._folder / name]
 
     def _png(self, path: Path, pixels: Array) -> None:
-        temporary = path.with_name(f".{path.name}.part")
-        try:
-            picture = Image.fromarray(pixels)
-            if self._classes:  # indices as they are, with colours for those who look at them
-                colours = [UNCHANGED, *(colour[:3] for colour in class_colours(self._classes))]
-                picture.putpalette([level for colour in colours for level in colour])
-            picture.save(temporary, "PNG", optimize=False)
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); check the disk") from error
+        picture, payload = Image.fromarray(pixels), io.BytesIO()
+        if self._classes:  # indices as they are, with colours for those who look at them
+            colours = [UNCHANGED, *(colour[:3] for colour in class_colours(self._classes))]
+            picture.putpalette([level for colour in colours for level in colour])
+        picture.save(payload, "PNG", optimize=False)
+        write_whole(path, payload.getvalue())
 
     def _tif(self, path: Path, pixels: Array, grid: Grid, reporter: Reporter) -> None:
         spec = change_spec(self._tags)
         if self._classes:
-            spec = classes_spec(("unchanged", *self._classes), self._tags, description="class of changed pixels")
+            spec = classes_spec((self._zero, *self._classes), self._tags, description=self._meaning)
         temporary = path.with_name(f".{path.stem}.part.tif")
         with GeoTiffSink(temporary, grid, spec, reporter=reporter) as sink:
             sink.write(0, pixels[None])
         for suffix in (".aux.xml", ""):  # the sidecar first, so that a reader of the file finds it
             source = Path(f"{temporary}{suffix}")
             if source.exists():
-                os.replace(source, f"{path}{suffix}")
+                move_whole(source, Path(f"{path}{suffix}"))

@@ -84,7 +84,7 @@ class EvaluateOptions:
             raise UsageError(f"--protocol {self.protocol!r}: one of {', '.join(PROTOCOLS)}")
         if bool(self.model) == (self.predictions is not None):
             raise UsageError("give either --model or --predictions: what is to be measured")
-        if self.ensemble and len(self.model) < 2:
+        if self.ensemble and not self.model:
             raise UsageError("--ensemble takes the mean of several models: give two or more with --model")
         if self.predictions is not None:
             for name in ("threshold_from", "save_predictions", "tile", "overlap"):

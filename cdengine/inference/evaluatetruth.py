@@ -8,15 +8,26 @@ from typing import Any
 
 import numpy as np
 
+from cdengine.assess.colours import Rgb
 from cdengine.assess.semantic import codes
 from cdengine.data.agreement import Contradictions, implied_change
-from cdengine.data.codings import LabelFormat
+from cdengine.data.codings import ClassCoding, LabelFormat
 from cdengine.data.labels import find_coding, read_change, read_classes
 from cdengine.data.layouts import PairFiles
 from cdengine.errors import LabelError
 from cdengine.events import Reporter
+from cdengine.raster.spec import class_colours
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def colours_of(names: Sequence[str], coding: ClassCoding | None) -> list[Rgb]:
+    """A colour for each class: those of the data set's own palette, else the usual ones."""
+    found: list[Rgb] = [(red, green, blue) for red, green, blue, _ in class_colours(names)]
+    for colour, number in (coding.palette if coding is not None else {}).items():
+        if number < len(found):
+            found[number] = colour
+    return found
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +15,31 @@ from cdengine.data.codings import IGNORE
 from cdengine.data.labels import read_classes
 from cdengine.data.layouts import PairFiles, find_pairs
 from cdengine.data.manifest import label_format
-from cdengine.errors import DatasetError, ModelTaskError, OutputExistsError, ResumeMismatchError, UsageError
+from cdengine.data.pseudo import MANIFEST
+from cdengine.errors import DatasetError, ModelTaskError, UsageError
 from cdengine.events import Reporter
-from cdengine.inference.evaluatefiles import DATES, LabelWriter
-from cdengine.inference.evaluatemodel import ModelRun
+from cdengine.inference.evaluatefiles import LabelWriter
+from cdengine.inference.evaluatemodel import ModelRun, refuse_twins
 from cdengine.inference.evaluateoptions import EvaluateOptions
 from cdengine.inference.evaluatescores import Predicted
-from cdengine.inference.evaluatetruth import Labels
-from cdengine.inference.pseudolabelreport import Row, Totals, write_pictures, write_report
+from cdengine.inference.evaluatetruth import Labels, colours_of
+from cdengine.inference.pseudolabelfolder import JOB as JOB  # with FACTS: what tells a folder of pseudo labels
+from cdengine.inference.pseudolabelfolder import PICTURE, REPORT, Folder, inputs
+from cdengine.inference.pseudolabelreport import draw_pictures, report_page
+from cdengine.inference.pseudolabelrows import Row, Totals
 from cdengine.inference.votes import ABSTAINED, agreement, majority, vote
-from cdengine.raster.diskerrors import writing
-from cdengine.raster.lock import OutputLock
+from cdengine.raster.grid import Grid
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-JOB, ROWS, FACTS = "job.json", "pairs.jsonl", "pseudo-labels.json"
-REPORT, PICTURE = "report.html", "pictures.jpg"
+FACTS = MANIFEST  # written last
 # Options of `evaluate` that mean the same here.
 SHARED = (
     *("data", "layout", "split", "model", "classes", "label_coding", "bands_before", "bands_after"),
     *("tta", "tile", "batch_size", "device", "precision", "workers"),
 )
+# Those that shape the labels, besides models and classes.
+SHAPING = ("label_coding", "bands_before", "bands_after", "tile", "precision", "tta", "min_confidence")
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ class PseudoLabels:
         totals = self.totals
         return {
             "pairs": totals.pairs,
-            "labelled_share": round(totals.labelled_share, 6),
-            "unchanged_labelled_share": round(totals.pseudo_share, 6),
+            "labelled_share_of_pixels": round(totals.labelled_share, 6),
+            "labelled_share_of_unchanged": round(totals.pseudo_share, 6),
             "agreement": round(totals.agreement, 6),
             "seconds": round(self.seconds, 3),
         }
@@ -153,89 +153,16 @@ def pseudo_label(options: PseudoLabelOptions, reporter: Reporter | None = None) 
     lone = next((pair for pair in pairs if not pair.labelled), None)
     if lone is not None:
         raise DatasetError(f"{lone.before} has no label, which tells what did not change; take a labelled split")
-    folder = _Folder(Path(options.output))
-    with folder.claimed(options):
+    output = Path(options.output)
+    with Folder(output, reporter, resume=options.resume, overwrite=options.overwrite) as folder:
         job = _Job(options, pairs, folder, reporter)
-        done = folder.begin(job.facts(), options)
-        totals = job.run(done)
-        write_pictures(folder.path / PICTURE, pairs, folder.path, job.classes, reporter)
-        write_report(folder.path / REPORT, folder.path / PICTURE, totals, job.facts())
-        folder.finish({**job.facts(), **totals.figures()})
-    return PseudoLabels(folder.path, totals, time.monotonic() - began)
-
-
-class _Folder:
-    """The output folder: pairs are finished one by one, so a run can go on."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = OutputLock(Path(os.path.abspath(path)))
-        self._options: PseudoLabelOptions | None = None
-
-    def claimed(self, options: PseudoLabelOptions) -> _Folder:
-        self._options = options
-        return self
-
-    def __enter__(self) -> _Folder:
-        assert self._options is not None
-        there = self.path.is_dir() and any(self.path.iterdir())
-        ours = (self.path / JOB).is_file()
-        if there and not ours:
-            raise OutputExistsError(f"{self.path} is not a folder of pseudo labels: name another --output")
-        if there and not (self._options.resume or self._options.overwrite):
-            raise OutputExistsError(f"{self.path} exists already: give --resume to go on, or --overwrite")
-        with writing(self.path / JOB):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def begin(self, facts: dict[str, Any], options: PseudoLabelOptions) -> list[Row]:
-        """Rows of the pairs that an interrupted run has finished."""
-        kept = self.path / JOB
-        if options.resume and kept.is_file():
-            earlier = json.loads(kept.read_text(encoding="utf-8"))
-            differs = next((key for key, value in facts.items() if earlier.get(key) != value), None)
-            if differs is not None:
-                raise ResumeMismatchError(
-                    f"--resume: {self.path} was begun with another {differs}: leave --resume out, with another --output"
-                )
-            return self._rows()
-        for date in DATES:
-            shutil.rmtree(self.path / date, ignore_errors=True)
-        for name in (ROWS, FACTS, REPORT, PICTURE):
-            (self.path / name).unlink(missing_ok=True)
-        with writing(kept):
-            self.path.mkdir(exist_ok=True)
-        self._write(kept, facts)
-        return []
-
-    def add(self, row: Row) -> None:
-        """A pair is finished; its files are there."""
-        with writing(self.path / ROWS), (self.path / ROWS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
-
-    def finish(self, facts: dict[str, Any]) -> None:
-        """The mark of a whole folder."""
-        self._write(self.path / FACTS, facts)
-
-    def _rows(self) -> list[Row]:
-        found: list[Row] = []
-        path = self.path / ROWS
-        if path.is_file():
-            lines = path.read_bytes().split(b"\n")[:-1]  # the last line may be torn
-            found = [Row(**json.loads(line)) for line in lines]
-            with writing(path):
-                path.write_bytes(b"".join(line + b"\n" for line in lines))
-        return found
-
-    def _write(self, path: Path, facts: dict[str, Any]) -> None:
-        temporary = path.with_name(f".{path.name}.part")
-        with writing(path):
-            temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            os.replace(temporary, path)
+        facts = job.facts()
+        totals = job.run(folder.begin(facts, pairs))
+        picture = draw_pictures(pairs, folder.label, job.given, job.colours, reporter)
+        folder.write(PICTURE, picture)
+        folder.write(REPORT, report_page(picture, totals, facts, job.colours).encode())
+        folder.finish({**facts, **totals.figures()})
+    return PseudoLabels(output, totals, time.monotonic() - began)
 
 
 class _Job:
@@ -243,30 +170,34 @@ class _Job:
 
     Attributes:
         classes: of models and data set.
+        colours: of the classes.
     """
 
-    def __init__(
-        self, options: PseudoLabelOptions, pairs: list[PairFiles], folder: _Folder, reporter: Reporter
-    ) -> None:
+    def __init__(self, options: PseudoLabelOptions, pairs: list[PairFiles], folder: Folder, reporter: Reporter) -> None:
         self._options, self._pairs, self._folder, self._reporter = options, pairs, folder, reporter
         evaluation = options.evaluation()
-        coding_of_change = evaluation.change_coding()
-        form = label_format(options.data, options.layout, classes=options.classes, coding=coding_of_change)
+        form = label_format(options.data, options.layout, classes=options.classes, coding=evaluation.change_coding())
+        if form.channels is not None:
+            raise UsageError(f"layout {options.layout} labels unchanged ground already: pseudo labels add nothing")
+        nameless = next((pair.before_classes for pair in pairs if pair.before_classes is not None), None)
+        if form.classes is None and nameless is not None:
+            raise UsageError(f"{nameless}: neither layout nor data set names its classes; give them with --classes")
         self._labels = Labels(pairs, form, reporter)
+        refuse_twins(options.model)
         self._members = [ModelRun((name,), pairs[0], evaluation, reporter) for name in options.model]
-        coding = self._labels.format.classes
+        self._coding = self._labels.format.classes
         first = self._members[0].detector
         for name, member in zip(options.model, self._members, strict=True):
             if not member.detector.classes:
                 raise ModelTaskError(f"{name}: gives no classes: pseudo labels need semantic models")
-            expected = first.classes if coding is None else coding.names
+            expected = first.classes if self._coding is None else self._coding.names
             if member.detector.classes != expected:
                 raise ModelTaskError(
                     f"{name}: tells {', '.join(member.detector.classes)}, but here the classes are "
                     f"{', '.join(expected)}: take a model of the same classes in the same order"
                 )
         self.classes: tuple[str, ...] = first.classes
-        self._coding = coding
+        self.colours = colours_of(self.classes, self._coding)
 
     def facts(self) -> dict[str, Any]:
         """What makes the job the same job, and what the folder says of itself."""
@@ -281,22 +212,24 @@ class _Job:
                 {"name": member.detector.name, "sha256": str(member.detector.describe().get("model_sha256", ""))}
                 for member in self._members
             ],
-            "label_coding": options.label_coding,
-            "bands_before": options.bands_before,
-            "bands_after": options.bands_after,
-            "tta": options.tta,
-            "min_confidence": options.min_confidence,
-            "pairs_sha256": hashlib.sha256("\n".join(pair.name for pair in self._pairs).encode()).hexdigest(),
+            **{name: getattr(options, name) for name in SHAPING},
+            "inputs": inputs(self._pairs, self._labels.format),
         }
 
     def run(self, done: Sequence[Row]) -> Totals:
         """Labels what is left."""
-        finished = {row.name for row in done}
+        finished = {row.name: row for row in done}
         left = [pair for pair in self._pairs if pair.name not in finished]
-        writer = LabelWriter(self._folder.path, left, self.classes, {"CDENGINE_VERSION": __version__}, overwrite=True)
+        tags = {"CDENGINE_VERSION": __version__}
+        writer = LabelWriter(self._folder.path, left, self.classes, tags, overwrite=True, everywhere=True)
         totals = Totals(self.classes, tuple(member.detector.name for member in self._members))
-        for row in done:
-            totals.add(row)
+        contradictions = self._labels.contradictions
+        for pair in self._pairs:
+            row = finished.get(pair.name)
+            if row is not None:
+                totals.add(row)
+                if row.contradicting and pair.before_classes is not None:
+                    contradictions.found[pair.before_classes] = row.contradicting
         with self._reporter.stage("pseudo-label", len(self._pairs), "pairs", len(done)) as stage:
             for pair in left:
                 self._reporter.check()
@@ -304,45 +237,54 @@ class _Job:
                 self._folder.add(row)
                 totals.add(row)
                 stage.advance()
+        if contradictions.found:
+            self._reporter.warning(f"{contradictions.warning()}, and nobody votes on them")
         return totals
 
+    def given(self, pair: PairFiles) -> tuple[Array, Array]:
+        """uint8 (H, W) of both dates: real labels as codes, 0 where there is none."""
+        if pair.before_classes is None or pair.after_classes is None or self._coding is None:
+            return (np.zeros(self._labels.read(pair).change.shape, np.uint8),) * 2
+        before, after = (read_classes(path, self._coding) for path in (pair.before_classes, pair.after_classes))
+        first, second = (np.where(ids == IGNORE, ABSTAINED, ids + 1).astype(np.uint8) for ids in (before, after))
+        return first, second
+
     def _label(self, pair: PairFiles, writer: LabelWriter) -> Row:
-        change = self._labels.read(pair).change
-        outputs = []
-        for member in self._members:
-            outputs.append(member.run(pair))
-            self._reporter.check()
-        valid = np.logical_and.reduce([output.valid for output in outputs])
-        if valid.shape != change.shape:
-            raise DatasetError(
-                f"{pair.before} is {valid.shape[1]} x {valid.shape[0]} pixels but its label is {change.shape[1]} x "
-                f"{change.shape[0]}; bring them to one grid, or leave the pair out by a list file"
-            )
-        given = [self._given(path, change) for path in (pair.before_classes, pair.after_classes)]
+        change, given = self._labels.read(pair).change, self.given(pair)
         # what has a class already, in a set whose labels cover unchanged ground too, needs no vote
-        unchanged = valid & (change == 0) & (given[0] == ABSTAINED) & (given[1] == ABSTAINED)
-        votes = [vote(output.probability, unchanged, self._options.min_confidence) for output in outputs]
+        unchanged = (change == 0) & (given[0] == ABSTAINED) & (given[1] == ABSTAINED)
+        valid, votes = np.ones(change.shape, bool), []
+        for member in self._members:
+            own, seen, grid = self._asked(member, pair, unchanged)
+            votes.append(own)
+            valid &= seen
+            self._reporter.check()
+        unchanged &= valid
+        votes = [np.where(unchanged, own, ABSTAINED).astype(np.uint8) for own in votes]
         found = majority(votes, len(self.classes))
         first, second = (np.where(real == ABSTAINED, found, real).astype(np.uint8) for real in given)
         everywhere = replace(Predicted(change == 1, valid), codes=(first, second))
-        writer.write(pair.name, everywhere, outputs[0].grid, self._reporter)
+        writer.write(pair.name, everywhere, grid, self._reporter)
+        contradicting = 0 if pair.before_classes is None else self._labels.contradictions.found.get(pair.before_classes)
         return Row(
             name=pair.name,
             pixels=int(valid.sum()),
             given=int(np.count_nonzero(valid & (given[0] != ABSTAINED))),
             unchanged=int(unchanged.sum()),
+            contradicting=contradicting or 0,
             classes=np.bincount(found[unchanged], minlength=len(self.classes) + 1)[1:].tolist(),
             agreed=agreement(votes, unchanged),
             abstained=[int(np.count_nonzero(unchanged & (one == ABSTAINED))) for one in votes],
             followed=[int(np.count_nonzero(unchanged & (one == found) & (found != ABSTAINED))) for one in votes],
         )
 
-    def _given(self, path: Path | None, change: Array) -> Array:
-        """uint8 (H, W): real labels as codes, 0 where there is none."""
-        if path is None or self._coding is None:
-            return np.zeros(change.shape, np.uint8)
-        channels = self._labels.format.channels
-        if channels is not None:
-            raise UsageError("layout hiucd labels unchanged ground already: pseudo labels have nothing to add")
-        ids = read_classes(path, self._coding)
-        return np.where(ids == IGNORE, ABSTAINED, ids + 1).astype(np.uint8)
+    def _asked(self, member: ModelRun, pair: PairFiles, unchanged: Array) -> tuple[Array, Array, Grid]:
+        """A member's vote, and where it saw data; its probabilities, many times as large, are not kept."""
+        output = member.run(pair)
+        if output.valid.shape != unchanged.shape:
+            (rows, cols), (height, width) = output.valid.shape, unchanged.shape
+            raise DatasetError(
+                f"{pair.before} is {cols} x {rows} pixels but its label is {width} x {height}; bring them to one grid, "
+                "or leave the pair out by a list file"
+            )
+        return vote(output.probability, unchanged, self._options.min_confidence), output.valid, output.grid

@@ -11,6 +11,7 @@ from cdengine.errors import DiskFullError, OutputError
 from cdengine.raster.diskerrors import FULL
 
 Guard = Callable[[Callable[[], None]], AbstractContextManager[None]]
+AGAIN = "run again, with --resume where the command has it"
 
 
 def write_whole(path: Path, payload: bytes, guard: Guard | None = None) -> None:
@@ -75,8 +76,8 @@ def append_line(path: Path, line: str) -> None:
 def failure(path: Path, error: OSError) -> OutputError:
     """A full disk and a vanished or forbidden folder have different remedies."""
     if error.errno in FULL:
-        return DiskFullError(f"{path}: no space left: free some, then go on with --resume")
-    return OutputError(f"{path}: cannot be written ({error.strerror}): check the disk, then --resume")
+        return DiskFullError(f"{path}: no space left: free some and {AGAIN}")
+    return OutputError(f"{path}: cannot be written ({error.strerror}): check the disk and {AGAIN}")
 
 
 def _sync_folder(folder: Path) -> None:

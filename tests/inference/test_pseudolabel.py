@@ -1,6 +1,8 @@
 """Pseudo labels of a folder: what is kept, what is voted on, what is told, and that an interrupted run goes on."""
 
+import gc
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -9,66 +11,27 @@ from affine import Affine
 from model_files import card_for, trained
 from pairs import write_raster
 from PIL import Image
+from told_models import NAMES, SIZE, Told, options, write_set
 
+from cdengine.assess.errorpictures import GAP, PANEL
 from cdengine.cli.main import main
-from cdengine.errors import Cancelled, ModelTaskError, OutputExistsError, ResumeMismatchError, UsageError
+from cdengine.data.codings import FORMATS
+from cdengine.errors import ModelTaskError, OutputExistsError, OutputIsInputError, UsageError
 from cdengine.events import CollectSink, Reporter
 from cdengine.inference import pseudolabel
-from cdengine.inference.evaluatemodel import Output
-from cdengine.inference.pseudolabel import PseudoLabelOptions, pseudo_label
+from cdengine.inference.pseudolabel import pseudo_label
 from cdengine.models.modelfile import save_model
-from cdengine.raster.grid import Grid
-
-NAMES = ("low vegetation", "ground", "tree", "water", "building", "playground")
-SIZE = 32
 
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Three pairs of SECOND's layout; the upper left quarter changed from tree (3) to building (5)."""
-    rng = np.random.default_rng(0)
-    for name in ("a", "b", "c"):
-        label = np.zeros((SIZE, SIZE), np.uint8)
-        label[:16, :16] = 1
-        layers = {"im1": rng.integers(0, 255, (SIZE, SIZE, 3)), "im2": rng.integers(0, 255, (SIZE, SIZE, 3))}
-        for folder, pixels in {**layers, "label1": label * 3, "label2": label * 5}.items():
-            path = tmp_path / "set" / "train" / folder / f"{name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels.astype(np.uint8)).save(path)
-    return tmp_path / "set"
-
-
-class Told:
-    """Stands for `ModelRun`: says the class that its name tells, "before-after", everywhere."""
-
-    calls = 0
-
-    def __init__(self, models, *_):
-        (self.label,) = (self.name,) = models
-        self.detector = self
-        self.classes = NAMES
-
-    def describe(self):
-        return {"model_sha256": self.name}
-
-    def run(self, _files):
-        type(self).calls += 1
-        layers = np.zeros((13, SIZE, SIZE), np.float32)
-        before, after = map(int, self.name.split("-"))
-        layers[1 + before] = layers[7 + after] = 1
-        valid = np.ones((SIZE, SIZE), bool)
-        valid[-1] = False
-        return Output(layers, valid, 0.5, Grid(None, Affine.identity(), SIZE, SIZE))
+    return write_set(tmp_path / "set")
 
 
 @pytest.fixture
 def told(monkeypatch):
     Told.calls = 0
     monkeypatch.setattr(pseudolabel, "ModelRun", Told)
-
-
-def options(pairs, *models, **more):
-    return PseudoLabelOptions(str(pairs), str(pairs.parent / "out"), models, **more)
 
 
 def read(path):
@@ -94,9 +57,11 @@ def test_real_labels_stay_and_the_rest_is_voted_on(pairs, told):
         assert (found[16:-1] == 4).all() and (found[:-1, 16:] == 4).all()
         assert (found[-1] == 0).all()  # no data
     voted = SIZE * (SIZE - 1) - 256
-    assert done.stats["pairs"] == 3 and done.stats["unchanged_labelled_share"] == 1 and done.stats["agreement"] == 1
-    assert done.stats["labelled_share"] == pytest.approx(1)
+    assert done.stats["pairs"] == 3 and done.stats["labelled_share_of_unchanged"] == 1 and done.stats["agreement"] == 1
+    assert done.stats["labelled_share_of_pixels"] == pytest.approx(1)
     facts = json.loads((done.folder / "pseudo-labels.json").read_text())
+    for name in ("labelled_share_of_unchanged", "labelled_share_of_pixels"):
+        assert facts[name] == pytest.approx(done.stats[name]), "one figure has one name"
     assert (
         facts["classes"] == list(NAMES) and facts["class_share"]["water"] == 1 and facts["pixels"] == 3 * (voted + 256)
     )
@@ -110,40 +75,77 @@ def test_members_are_told_apart(pairs, told):
     assert [member["followed_share"] for member in facts["members"]] == [1, 1, 0]
     assert done.stats["agreement"] == pytest.approx(1 / 3)
     page = (done.folder / "report.html").read_text()
+    assert "to abstain both counts as the same" in page
     assert "100.0 % of the unchanged pixels" in page and "33.3 %" in page and "data:image/jpeg" in page
+
+
+def test_pictures_show_what_was_given_beside_what_was_voted(pairs, told):
+    done = pseudo_label(options(pairs, "3-3"))
     with Image.open(done.folder / "pictures.jpg") as picture:
-        assert picture.size[0] > 500
+        sheet = np.asarray(picture).astype(int)
+    panel = PANEL // SIZE * SIZE
+    assert sheet.shape[:2] == (6 * (panel + GAP) - GAP, 3 * (panel + GAP) - GAP), "two rows a pair, three columns"
+    palette = FORMATS["second"].classes.colours[1:].astype(int)
+    for row, real in enumerate((3, 5)):
+        changed, rest = (row * (panel + GAP) + panel // 4 * at for at in (1, 3))
+        given, voted = (column * (panel + GAP) for column in (1, 2))
+        for left in (given, voted):
+            assert abs(sheet[changed, left + panel // 4] - palette[real - 1]).max() < 12, "SECOND's own colours"
+        assert abs(sheet[rest, given + panel // 4] - (235, 235, 235)).max() < 12, "no label was given here"
+        assert abs(sheet[rest, voted + panel // 4] - palette[3]).max() < 12
+    assert "labels as they were given" in (done.folder / "report.html").read_text()
 
 
-def test_an_interrupted_run_goes_on(pairs, told, monkeypatch):
-    whole = pseudo_label(options(pairs, "1-1", "01-1"))
-    expected = {path.name: read(path) for path in (whole.folder / "label1").iterdir()}
-    run = Told.run
+def test_one_members_probabilities_at_a_time(pairs, told, monkeypatch):
+    run, made = Told.run, []
 
-    def stopped(self, files):
-        if files.name == "b":
-            raise Cancelled
-        return run(self, files)
+    def watched(self, files):
+        gc.collect()
+        assert not any(earlier() is not None for earlier in made), "they are hundreds of times as large as votes"
+        output = run(self, files)
+        made.append(weakref.ref(output.probability))
+        return output
 
-    monkeypatch.setattr(Told, "run", stopped)
-    with pytest.raises(Cancelled):
-        pseudo_label(options(pairs, "1-1", "01-1", overwrite=True))
-    assert not (whole.folder / "pseudo-labels.json").exists()
-    monkeypatch.setattr(Told, "run", run)
-    Told.calls = 0
+    monkeypatch.setattr(Told, "run", watched)
+    pseudo_label(options(pairs, "3-3", "0-1", "2-2"))
+    assert len(made) == 9
+
+
+def test_dates_that_contradict_each_other_are_told(pairs, told):
+    path = pairs / "train" / "label2" / "b.png"
+    label = read(path).copy()
+    label[20:22, 20:25] = 1  # a class after, none before
+    Image.fromarray(label).save(path)
     sink = CollectSink()
-    again = pseudo_label(options(pairs, "1-1", "01-1", resume=True), Reporter(sink))
-    assert Told.calls == 2 * 2 and again.stats["pairs"] == 3
-    first = next(e for e in sink.events if e["event"] == "progress" and e["stage"] == "pseudo-label")
-    assert (first["done"], first["total"]) == (1, 3)
-    assert again.totals.figures() == whole.totals.figures()
-    assert {path.name: read(path).tolist() for path in (again.folder / "label1").iterdir()} == {
-        name: pixels.tolist() for name, pixels in expected.items()
-    }
-    with pytest.raises(ResumeMismatchError, match="another models"):
-        pseudo_label(options(pairs, "2-2", resume=True))
-    with pytest.raises(ResumeMismatchError, match="min_confidence"):
-        pseudo_label(options(pairs, "1-1", "01-1", min_confidence=0.5, resume=True))
+    done = pseudo_label(options(pairs, "3-3"), Reporter(sink))
+    (warning,) = [event["message"] for event in sink.events if event.get("level") == "warning"]
+    assert "10 pixel(s) of 1 pair(s)" in warning and "class at one date only" in warning
+    assert json.loads((done.folder / "pseudo-labels.json").read_text())["contradicting_label_px"] == 10
+    assert "10 pixels have a real label at one date only" in (done.folder / "report.html").read_text()
+    assert (read(done.folder / "label1" / "b.png")[20:22, 20:25] == 0).all(), "nobody votes there"
+    sink = CollectSink()
+    pseudo_label(options(pairs, "3-3", resume=True), Reporter(sink))
+    assert warning in [event.get("message") for event in sink.events], "a resumed run has not forgotten"
+
+
+def test_real_labels_without_names_are_not_dropped(pairs, told):
+    rows = ["name,before,after,label,label1,label2"]
+    rows += ["a,train/im1/a.png,train/im2/a.png,c.png,train/label1/a.png,train/label2/a.png"]
+    Image.fromarray((read(pairs / "train" / "label1" / "a.png") > 0).astype(np.uint8)).save(pairs / "c.png")
+    (pairs / "index.csv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(UsageError, match="--classes"):
+        pseudo_label(options(pairs, "3-3", layout="index", split="all"))
+
+
+def test_a_folder_that_the_data_set_needs_is_not_replaced(pairs, told):
+    done = pseudo_label(options(pairs, "3-3"))
+    (pairs / "index.csv").write_text(
+        "name,before,after,label1,label2\n"
+        f"a,train/im1/a.png,train/im2/a.png,{done.folder}/label1/a.png,{done.folder}/label2/a.png\n"
+    )
+    with pytest.raises(OutputIsInputError, match="of the data set"):
+        pseudo_label(options(pairs, "3-3", layout="index", split="all", classes=NAMES, overwrite=True))
+    assert (done.folder / "label1" / "a.png").is_file()
 
 
 def test_a_folder_of_something_else_is_left_alone(pairs, told):
@@ -181,6 +183,19 @@ def test_models_must_tell_the_sets_classes(pairs, told, monkeypatch):
         pseudo_label(options(pairs, "1-1"))
 
 
+def test_one_model_by_two_paths_has_one_vote(pairs, told, tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).write_bytes(b"the same network")
+    with pytest.raises(UsageError, match="same network"):
+        pseudo_label(options(pairs, str(tmp_path / "one"), str(tmp_path / "other")))
+
+
+def test_a_wrong_batch_size_is_told_as_detect_tells_it(capsys):
+    words = ["pseudo-label", "--data", "d", "--model", "m", "--output", "o", "--batch-size", "abc"]
+    assert main(words) == 2
+    assert "--batch-size 'abc': auto or a number" in capsys.readouterr().err
+
+
 # ------------------------------------------------------------ real networks
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
@@ -207,6 +222,8 @@ def test_the_command_on_georeferenced_pairs(pairs, models, tmp_path, capsys):
     with rasterio.open(out / "label1" / "b.tif") as first, rasterio.open(out / "label2" / "b.tif") as second:
         assert first.crs.to_epsg() == 32631 and first.transform == place["transform"]
         one, two = first.read(1), second.read(1)
+        assert first.descriptions == ("class",), "classes of all ground, not of changed pixels"
+    assert "<Category>unlabelled</Category>" in (out / "label1" / "b.tif.aux.xml").read_text()
     assert (one[:16, :16] == 3).all() and (two[:16, :16] == 5).all()
     rest = np.ones((SIZE, SIZE), bool)
     rest[:16, :16] = False
