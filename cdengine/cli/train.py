@@ -63,8 +63,11 @@ def _chain(args: argparse.Namespace, reporter: Reporter) -> Result | None:
 
     from cdengine.training.strict import read_yaml
 
-    kept = None if args.resume is None else Path(args.resume) / "chain.yaml"
-    if not kept.is_file() if kept is not None else "chain" not in read_yaml(args.config):
+    if args.resume is not None:
+        chained = (Path(args.resume) / "chain.yaml").is_file()
+    else:
+        chained = "chain" in read_yaml(args.config)
+    if not chained:
         return None
     from cdengine.training.chain import resumed_chain, run_chain
     from cdengine.training.chainconfig import load_chain
@@ -75,7 +78,7 @@ def _chain(args: argparse.Namespace, reporter: Reporter) -> Result | None:
         chain = resumed_chain(args.resume, args.config, _sets(args))
     else:
         chain = load_chain(args.config, _sets(args))
-    done = run_chain(chain, reporter, overwrite=args.overwrite)
+    done = run_chain(chain, reporter, resume=args.resume is not None, overwrite=args.overwrite)
     width = max(map(len, done.figures))
     lines = [
         f"{name:<{width}}  Score {row['score']:.4f}  mIoU {row['miou']:.4f}  SeK {row['sek']:.4f}  ({row['role']})"

@@ -1,6 +1,7 @@
-"""The recipe of a chain: one of `train` with a section `chain` besides, read strictly and checked before any work.
+"""The recipe of a chain: one of `train` with a section `chain` besides, read strictly.
 
-What stands outside of `chain` holds for every member; each member says what is its own.
+What stands outside of `chain` holds for every member; each member says what is its own. What can only be told with the
+data at hand is the business of `chaincheck`.
 """
 
 from __future__ import annotations
@@ -12,11 +13,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cdengine.errors import ConfigError
+from cdengine.models.shipped import SHIPPED
 from cdengine.training.config import TrainConfig, check, completed
 from cdengine.training.strict import Tree, apply_sets, fill, read_yaml
 
 SECTION = "chain"
 TOGETHER = "students-together"  # in tables: the mean of the students' probabilities
+TAKEN = ("chain", "report")  # files of the chain itself; each network has NAME.json and NAME.html beside them
+# The pairs that teachers label are those that students learn and that all are measured on, in the same arithmetic.
+EVERYBODYS = (
+    *(f"data.{key}" for key in ("root", "layout", "train", "validation", "bands_before", "bands_after", "classes")),
+    *("data.coding", "trainer.device", "trainer.precision"),
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class Chain:
     """A checked recipe.
 
     Attributes:
-        tree: as read, settings put in; what `chain.yaml` keeps.
+        tree: as read, settings put in, files named in full; what `chain.yaml` keeps.
         config: the section.
         members: teachers, then students, in order.
         output: the folder.
@@ -117,46 +125,95 @@ def load_chain(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> Chain:
     config = fill(ChainConfig, section, f"{where}: {SECTION}")
     if not 0 <= config.pseudo_labels.min_confidence < 1:
         raise ConfigError(f"{where}: chain.pseudo_labels.min_confidence: must be from 0 to less than 1")
-    output = Path(str(shared.get("output") or Path("runs") / str(shared.get("name", "chain"))))
+    name = shared.get("name", "chain")
+    if not isinstance(name, str):
+        raise ConfigError(f"{where}: name: must be a text, not {name!r}: give one, or leave it out")
+    output = Path(str(shared.get("output") or Path("runs") / name))
     members: list[Member] = []
     for role, listed in (("teacher", config.teachers), ("student", config.students)):
         if not listed:
             raise ConfigError(f"{where}: chain.{role}s: name one at least")
         for number, own in enumerate(listed, 1):
+            if "output" in own:
+                raise ConfigError(
+                    f"{where}: chain.{role}s: output: members lie in the chain's own folder; leave it out"
+                )
             named = {"name": f"{role}-{number}", **own}
             members.append(_member(role, _merged(shared, named), output / f"{role}s", f"{where}: chain.{role}s"))
-    names = [member.config.name for member in members]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if TOGETHER in names:
-        raise ConfigError(f"{where}: chain: {TOGETHER} names the mean of all students; take another name")
-    if twice is not None:
-        raise ConfigError(f"{where}: chain: two members are named {twice}: give each a name of its own")
-    students = [member for member in members if member.role == "student"]
-    labels = str(output / "pseudo-labels")
-    if config.compare:
-        plain = output / "students-without"
-        members += [
-            Member("student without pseudo labels", replace(one.config, name=name, output=str(plain / name)))
-            for one in students
-            for name in [f"{one.config.name}-without"]
-        ]
-    members = [
-        Member(one.role, replace(one.config, data=replace(one.config.data, pseudo_labels=labels)))
-        if one.role == "student"
-        else one
-        for one in members
-    ]
-    return Chain(tree, config, tuple(members), output)
+    members = _completed(members, config.compare, output)
+    _check_names([member.config.name for member in members], where)
+    _check_common(members, where)
+    return Chain(_portable(tree), config, tuple(members), output)
 
 
 def _member(role: str, tree: Tree, folder: Path, where: str) -> Member:
-    config = fill(TrainConfig, {**tree, "output": str(folder / str(tree["name"]))}, where)
+    if not isinstance(tree["name"], str):
+        raise ConfigError(f"{where}: name: must be a text, not {tree['name']!r}: give one, or leave it out")
+    config = fill(TrainConfig, {**tree, "output": str(folder / tree["name"])}, where)
     check(config, where)
     if config.trainer.devices > 1:
         raise ConfigError(f"{where}: trainer.devices: a chain trains on one device; give members recipes of their own")
     if config.data.pseudo_labels is not None:
         raise ConfigError(f"{where}: data.pseudo_labels: the chain makes them itself; leave it out")
+    if config.procedure != "supervised":
+        raise ConfigError(f"{where}: procedure: teachers label pairs, so a chain is supervised; leave it out")
     return Member(role, completed(config))
+
+
+def _completed(members: list[Member], compare: bool, output: Path) -> list[Member]:
+    """With pseudo labels for the students, and the same students without where these are to be compared."""
+    labels, plain = str(output / "pseudo-labels"), output / "students-without"
+    without = [
+        Member("student without pseudo labels", replace(one.config, name=name, output=str(plain / name)))
+        for one in members
+        if compare and one.role == "student"
+        for name in [f"{one.config.name}-without"]
+    ]
+    return [
+        Member(one.role, replace(one.config, data=replace(one.config.data, pseudo_labels=labels)))
+        if one.role == "student"
+        else one
+        for one in members
+    ] + without
+
+
+def _check_names(names: list[str], where: str) -> None:
+    """Each network has files of its name; some file systems do not tell upper from lower case."""
+    for at, name in enumerate(names):
+        if name.casefold() in (other.casefold() for other in names[:at]):
+            raise ConfigError(f"{where}: chain: two members are named {name}: give each a name of its own")
+        if name.casefold() in TAKEN or name.startswith("."):
+            raise ConfigError(f"{where}: chain: {name} would name files of the chain itself; take another name")
+        if name.casefold() == TOGETHER:
+            raise ConfigError(f"{where}: chain: {TOGETHER} names the mean of all students; take another name")
+
+
+def _check_common(members: list[Member], where: str) -> None:
+    for key in EVERYBODYS:
+        section, name = key.split(".")
+        values = [getattr(getattr(member.config, section), name) for member in members]
+        other = next((member for member, value in zip(members, values, strict=True) if value != values[0]), None)
+        if other is not None:
+            raise ConfigError(
+                f"{where}: chain: {other.config.name}: {key} holds for all members; give it outside of chain"
+            )
+
+
+def _portable(tree: Tree) -> Tree:
+    """The same recipe with its files named in full, so that it can go on from any folder (as `config.portable`)."""
+    section = tree[SECTION]
+    members = {role: [_in_full(member) for member in section[role]] for role in ("teachers", "students")}
+    return {**_in_full(tree), SECTION: {**section, **members}}
+
+
+def _in_full(tree: Tree) -> Tree:
+    made = dict(tree)
+    for section, names in (("data", ("root",)), ("model", ("weights", "pretrained"))):
+        inner = made.get(section)
+        if isinstance(inner, dict):
+            files = {name: inner[name] for name in names if inner.get(name) not in (None, "timm", *SHIPPED)}
+            made[section] = {**inner, **{name: str(Path(file).absolute()) for name, file in files.items()}}
+    return made
 
 
 def _merged(shared: Any, own: Any) -> Any:  # noqa: ANN401

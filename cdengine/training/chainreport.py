@@ -14,7 +14,10 @@ WORDS = {"score": "Score", "miou": "mIoU", "sek": "SeK", "fscd": "F_scd", "f1": 
 
 
 def write_chain_report(
-    figures: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Any], config: Mapping[str, Any]
+    figures: Mapping[str, Mapping[str, Any]],
+    labels: Mapping[str, Any],
+    config: Mapping[str, Any],
+    measure: Mapping[str, Any],
 ) -> str:
     """The page as HTML.
 
@@ -22,6 +25,7 @@ def write_chain_report(
         figures: member's name → role and figures.
         labels: content of pseudo-labels.json.
         config: what the members have in common, as of the first.
+        measure: on what they were measured: fields of `chaincheck.Measure`, and tta.
     """
     shown = [key for key in WORDS if any(key in row for row in figures.values())]
     rows = [
@@ -34,10 +38,11 @@ def write_chain_report(
     ]
     classes = [[text_of(name), f"{100 * share:.1f} %"] for name, share in labels["class_share"].items()]
     how = {"data": config["data"]["root"], "layout": config["data"]["layout"], "seed": config["seed"]}
+    how |= {"evaluation split": _split(measure), "test-time augmentation of the evaluation": measure["tta"]}
     body = "\n".join(
         [
             f"<p class=lead>{text_of(_lead(figures, labels))}</p>",
-            section("Figures", table(["Network", "Role", *(WORDS[key] for key in shown)], rows)),
+            section("Figures", table(["Network", "Role", *(WORDS[key] for key in shown)], rows) + _notes(measure)),
             section(
                 "Pseudo labels, of the unchanged pixels",
                 table(("Class", "Share"), classes)
@@ -48,6 +53,24 @@ def write_chain_report(
     )
     footer = f"cdengine {__version__}, {time.strftime('%Y-%m-%d %H:%M')}"
     return PAGE.substitute(title="Self-distillation", footer=text_of(footer), body=body)
+
+
+def _split(measure: Mapping[str, Any]) -> str:
+    name = "the validation pairs" if measure["listed"] else measure["split"]
+    return f"{name} ({measure['pairs']} pairs)"
+
+
+def _notes(measure: Mapping[str, Any]) -> str:
+    """On what the figures are, and whether they flatter."""
+    notes = [f"Measured on {_split(measure)}, test-time augmentation {measure['tta']}."]
+    if measure["chose"]:
+        notes.append(
+            f"{measure['chose']} of these pairs chose epoch and threshold of every network, so the figures are better "
+            "than those of pairs that chose nothing: name a split of its own in chain.evaluation.split."
+        )
+    if measure["learnt"]:
+        notes.append(f"{measure['learnt']} of these pairs were learnt from: their figures say nothing of new ground.")
+    return f"<p>{text_of(' '.join(notes))}</p>"
 
 
 def _lead(figures: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ import json
 import pytest
 import small_training as small
 import yaml
+from small_chain import recipe
 
 from cdengine.cli.main import main
 from cdengine.errors import Cancelled, ConfigError, OutputExistsError, ResumeMismatchError
@@ -16,27 +17,10 @@ from cdengine.training.chain import resumed_chain, run_chain
 from cdengine.training.chainconfig import load_chain
 from cdengine.training.config import load_config
 
-SEMANTIC = {
-    "data": {"layout": "second", "augmentation": {"crop": 32}},
-    "loss": {"bce": 2.0, "positive_weight": 2.0, "classes": 2.0},
-    "trainer": {"monitor": "score", "epochs": 2, "epoch_batches": 2},
-}
-CHAIN = {
-    "teachers": [{"name": "wide", "model": {"arguments": {"width": 16}}}, {}],
-    "students": [{"name": "small-one", "optimiser": {"learning_rate": 0.01}}],
-    "compare": True,
-}
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return small.make_pairs(tmp_path_factory.mktemp("semantic") / "set", classes=True)
-
-
-def recipe(data, folder, **chain):
-    tree = small.recipe(data, folder / "run", **SEMANTIC)
-    tree["chain"] = {**CHAIN, **chain}
-    return small.write_recipe(folder / "chain.yaml", tree)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +97,7 @@ def test_what_is_done_is_not_done_again(finished):
     labels = chain.pseudo_labels / "label1" / "0.png"
     written = labels.stat().st_mtime_ns
     sink = CollectSink()
-    again = run_chain(load_chain(chain.output / "chain.yaml"), Reporter(sink))
+    again = run_chain(load_chain(chain.output / "chain.yaml"), Reporter(sink), resume=True)
     assert again.figures == result.figures
     assert "the figures are there already" in [event.get("message") for event in sink.events]
     assert {path: path.stat().st_mtime_ns for path in before} == before and labels.stat().st_mtime_ns == written
@@ -132,7 +116,7 @@ def test_a_stopped_chain_goes_on_and_ends_alike(finished, data, tmp_path, monkey
     with pytest.raises(Cancelled):
         run_chain(chain)
     monkeypatch.setattr(chains, "pseudo_label", label)
-    resumed = run_chain(resumed_chain(chain.output, None, []))
+    resumed = run_chain(resumed_chain(chain.output, None, []), resume=True)
     for name, row in result.figures.items():
         assert resumed.figures[name] == pytest.approx(row)
 
@@ -149,7 +133,7 @@ def test_another_recipe_is_refused(finished, data, tmp_path):
     with pytest.raises(ResumeMismatchError, match=r"loss\.bce"):
         resumed_chain(chain.output, None, ["loss.bce=1.0"])
     with pytest.raises(ResumeMismatchError, match=r"chain\.compare"):
-        run_chain(load_chain(chain.output / "chain.yaml", ["chain.compare=false"]))
+        run_chain(load_chain(chain.output / "chain.yaml", ["chain.compare=false"]), resume=True)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputExistsError, match="not the folder of a chain"):
@@ -175,6 +159,8 @@ def test_faults_are_told_before_any_work(data, tmp_path, change, says):
 def test_the_command(data, tmp_path, capsys):
     path = recipe(data, tmp_path, compare=False)
     argv = ["train", "--config", str(path), "--set", "trainer.epochs=1", "--output", str(tmp_path / "other")]
+    # two of three bands, and validation pairs that are no split: both must reach the votes and the figures
+    argv += ["--set", "data.bands_before=[3,1]", "--set", "data.bands_after=[1,2]", "--set", "data.validation=holdout"]
     assert main(argv) == 0, capsys.readouterr().err
     out, _ = capsys.readouterr()
     assert "small-one" in out and "Score" in out and str(tmp_path / "other" / "report.html") in out
