@@ -16,6 +16,8 @@ from ..engine.events import Result
 from . import checks, destinations, fields, learning, shared
 from .base import EngineAlgorithm
 
+# What a folder of pseudo labels has of itself.
+KEPT = "job.json"
 LAYOUTS = ("second", "senseearth", "index", "pairs")
 
 
@@ -81,14 +83,21 @@ class PseudoLabel(EngineAlgorithm):
             "--resume",
             advanced=True,
         ),
+        fields.Switch(
+            "REPLACE",
+            "Replace earlier pseudo labels",
+            "Those in the same folder are lost.",
+            advanced=True,
+        ),
         destinations.FolderOutput(
             "OUTPUT", "Pseudo labels", "Folder for the labels, the report and the picture.", "--output"
         ),
     )
+    REPLACES = ()
     CANCELLED = "Cancelled. To go on, run it again with the same folder and Resume."
     NUMBERS: ClassVar = {
         "N_PAIRS": ("Number of pairs", "pairs"),
-        "LABELLED_SHARE": ("Share of the pixels that have a class now", "labelled_share"),
+        "LABELLED_SHARE": ("Share of the pixels that have a class now", "labelled_share_of_pixels"),
         "AGREEMENT": ("Agreement of the models, from 0 to 1", "agreement"),
         "SECONDS": ("Seconds that it took", "seconds"),
     }
@@ -116,18 +125,40 @@ class PseudoLabel(EngineAlgorithm):
         if output is not None and os.path.realpath(fields.sources.absolute(output)) == os.path.realpath(data):
             return "Pseudo labels: this is the folder of the data set, which is to stay as it is: choose another one."
         return (
-            super().problem(call) or learning.bands(call) or checks.members(call, "MODELS") or checks.tiles(call)
+            super().problem(call)
+            or learning.bands(call)
+            or checks.members(call, "MODELS")
+            or checks.tiles(call)
+            or ("" if output is None else self._folder(call, fields.sources.absolute(output)))
         )
 
+    def _folder(self, call: fields.Call, folder: str) -> str:
+        """Hours of work are not replaced unless that is asked for."""
+        resume, replace = (self.parameterAsBool(call.parameters, name, call.context) for name in ("RESUME", "REPLACE"))
+        if resume and replace:
+            return "Resume goes on with a run, Replace begins anew: tick one of them."
+        if not os.path.isdir(folder) or not os.listdir(folder):
+            return ""
+        if not os.path.isfile(os.path.join(folder, KEPT)):
+            return f"Pseudo labels: {folder} has other files in it: choose a new or an empty one."
+        if not resume and not replace:
+            return f"Pseudo labels: {folder} holds some already. Choose another folder, or tick Resume or Replace."
+        return ""
+
     def arguments(self, call: fields.Call, outputs: Mapping[str, str]) -> List[str]:
-        """A run that goes on replaces nothing."""
+        """Nothing is replaced unless that was asked for."""
         words = super().arguments(call, outputs)
-        resume = self.parameterAsBool(call.parameters, "RESUME", call.context)
-        return [word for word in words if word != "--overwrite"] if resume else words
+        replace = self.parameterAsBool(call.parameters, "REPLACE", call.context)
+        return [*words, "--overwrite"] if replace else words
 
     def results(self, result: Result, feedback: QgsProcessingFeedback) -> Dict[str, Any]:
         """The folder of the labels, report and picture; the shares also as lines of the log."""
-        for name, text in (("labelled_share", "of the pixels have a class now"), ("agreement", "agreement of models")):
+        shares = (
+            ("labelled_share_of_unchanged", "of the unchanged pixels were labelled"),
+            ("labelled_share_of_pixels", "of the pixels have a class now"),
+            ("agreement", "agreement of models"),
+        )
+        for name, text in shares:
             value = result.stats.get(name)
             if isinstance(value, (int, float)):
                 feedback.pushInfo(f"{100 * value:.1f} % {text}")

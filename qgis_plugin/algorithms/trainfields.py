@@ -57,7 +57,7 @@ _ALL: Tuple[fields.Field, ...] = (
         "ARCHITECTURE",
         "Architecture",
         "The network. fc-siam-diff, tinycd and lightcdnet are small and fast; btc, changer, bit and changeformer are "
-        "larger and stronger; bisrnet also tells the classes of both dates.",
+        "larger and stronger; bisrnet and senseearth also tell the classes of both dates.",
         choices=ARCHITECTURES,
         default="fc-siam-diff",
     ),
@@ -85,7 +85,8 @@ _ALL: Tuple[fields.Field, ...] = (
     fields.Text(
         "VALIDATION_SPLIT",
         "Validation split",
-        "Chooses the best epoch and the threshold. holdout: every fifth training pair. Empty: val.",
+        "Chooses the best epoch and the threshold. holdout: every fifth training pair; tenth: every tenth by name, as "
+        "SenseEarth2020 does. Empty: val.",
         advanced=True,
         optional=True,
     ),

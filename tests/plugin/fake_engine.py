@@ -144,13 +144,19 @@ def learn(command):
         progress("load model", 1, 1, 0.0, "model")
         progress("pseudo-label", 5, 10, 3.0, "pairs")
         report, picture = os.path.join(folder, "report.html"), os.path.join(folder, "pictures.jpg")
-        for path in (report, picture):
+        for path in (report, picture, os.path.join(folder, "job.json")):
             open(path, "w").close()
         outputs = {"pseudo_labels": folder, "report": report, "picture": picture}
         say(
             event="result",
             outputs=outputs,
-            stats={"pairs": 10, "labelled_share": 0.9, "agreement": 0.75, "seconds": 2.5},
+            stats={
+                "pairs": 10,
+                "labelled_share_of_pixels": 0.9,
+                "labelled_share_of_unchanged": 0.8,
+                "agreement": 0.75,
+                "seconds": 2.5,
+            },
         )
     else:
         os.makedirs(value("--output"), exist_ok=True)

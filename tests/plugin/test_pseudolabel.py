@@ -29,11 +29,12 @@ def test_defaults(qgis, fake, own, data, models, tmp_path, feedback):  # noqa: F
     given = options(words)
     assert words[0] == "pseudo-label" and members(words) == models and given["--output"] == str(tmp_path / "out")
     assert (given["--data"], given["--layout"], given["--split"], given["--tta"]) == (data, "second", "train", "six")
-    assert given["--min-confidence"] == "0.0" and given["--device"] == "auto" and "--overwrite" in given
+    assert given["--min-confidence"] == "0.0" and given["--device"] == "auto" and "--overwrite" not in given
     assert not {"--resume", "--classes", "--tile", "--workers"} & set(given)
     assert result["OUTPUT"] == result["PSEUDO_LABELS"] == str(tmp_path / "out")
     assert os.path.isfile(result["REPORT"]) and os.path.isfile(result["PICTURE"])
     assert [result[name] for name in ("N_PAIRS", "LABELLED_SHARE", "AGREEMENT", "SECONDS")] == [10, 0.9, 0.75, 2.5]
+    assert "80.0 % of the unchanged pixels were labelled" in feedback.infos
     assert "90.0 % of the pixels have a class now" in feedback.infos and "75.0 % agreement of models" in feedback.infos
     assert feedback.texts[1:] == ["Loading the models", "Labelling unchanged areas: 50 % of 10 pairs, 3 s left"]
     assert feedback.percents == sorted(feedback.percents) and 45 < feedback.percents[-2] < 60
@@ -54,6 +55,22 @@ def test_options(qgis, fake, own, data, models, tmp_path):  # noqa: F811
     assert words[words.index("--classes") + 1 :][:2] == ["water", "low vegetation"] and members(words) == models[:1]
     assert (given["--label-coding"], given["--bands-before"], given["--bands-after"]) == ("soft", "4,3,2", "3,2,1")
     assert "--resume" in given and "--overwrite" not in given, "the engine takes one of them"
+
+
+def test_hours_of_work_are_not_replaced_unasked(qgis, fake, own, data, models, tmp_path):  # noqa: F811
+    parameters = {"DATA": data, "MODELS": models, "OUTPUT": str(tmp_path / "out")}
+    run("pseudolabel", parameters)
+    assert "tick Resume or Replace" in failure("pseudolabel", parameters)
+    assert "tick one of them" in failure("pseudolabel", {**parameters, "RESUME": True, "REPLACE": True})
+    assert len(fake.detect_runs()) == 1
+    run("pseudolabel", {**parameters, "RESUME": True})
+    assert "--resume" in fake.detect_runs()[-1] and "--overwrite" not in fake.detect_runs()[-1]
+    run("pseudolabel", {**parameters, "REPLACE": True})
+    assert "--overwrite" in fake.detect_runs()[-1] and "--resume" not in fake.detect_runs()[-1]
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "thesis.txt").touch()
+    assert "other files" in failure("pseudolabel", {**parameters, "OUTPUT": str(other), "REPLACE": True})
 
 
 def test_own_models_by_name(qgis, fake, own, data, tmp_path):  # noqa: F811
