@@ -69,7 +69,8 @@ def run_chain(
     reporter, folder = reporter or Reporter(), ChainFolder(chain)
     folder.claim(resume=resume, overwrite=overwrite)
     try:
-        measure = check_chain(chain)
+        reporter.info("looking at the data and at every network")
+        measure = check_chain(chain, reporter)
         folder.begin(overwrite)
         if measure.listed:
             write_whole(chain.output / PAIRS, ("\n".join(measure.listed) + "\n").encode())

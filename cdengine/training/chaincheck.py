@@ -18,6 +18,7 @@ from cdengine.data.layouts import PairFiles, find_pairs
 from cdengine.data.lists import pick
 from cdengine.data.manifest import label_format
 from cdengine.errors import ConfigError, DatasetError, ModelArchitectureError
+from cdengine.events import Reporter
 from cdengine.inference.device import choose_device
 from cdengine.models.backbones import OWN_NAMES, Backbone
 from cdengine.models.container import read_card, read_header
@@ -48,8 +49,12 @@ class Measure:
     learnt: int
 
 
-def check_chain(chain: Chain) -> Measure:
+def check_chain(chain: Chain, reporter: Reporter | None = None) -> Measure:
     """Looks at the data and at every network, without its weights.
+
+    Args:
+        chain: of `load_chain`.
+        reporter: may stop it.
 
     Raises:
         ConfigError: the labels have no classes, or a member cannot be trained on them.
@@ -73,7 +78,8 @@ def check_chain(chain: Chain) -> Measure:
         len(read_image(path, bands or None)[0])
         for path, bands in ((train[0].before, data.bands_before), (train[0].after, data.bands_after))
     )
-    for member in chain.members:
+    for member in (*chain.of("teacher"), *chain.of("student")):  # those without pseudo labels are the students again
+        (reporter or Reporter()).check()
         _check_network(member, {"bands_before": bands_before, "bands_after": bands_after}, labels.classes.names)
     return _measure(chain, data, train, validation)
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from cdengine.errors import ConfigError
 from cdengine.models.shipped import SHIPPED
-from cdengine.training.config import TrainConfig, check, completed
+from cdengine.training.config import TrainConfig, check, completed, first_difference
 from cdengine.training.strict import Tree, apply_sets, fill, read_yaml
 
 SECTION = "chain"
@@ -143,6 +143,7 @@ def load_chain(path: str | os.PathLike[str], sets: Sequence[str] = ()) -> Chain:
     members = _completed(members, config.compare, output)
     _check_names([member.config.name for member in members], where)
     _check_common(members, where)
+    _check_twins(members, where)
     return Chain(_portable(tree), config, tuple(members), output)
 
 
@@ -197,6 +198,18 @@ def _check_common(members: list[Member], where: str) -> None:
             raise ConfigError(
                 f"{where}: chain: {other.config.name}: {key} holds for all members; give it outside of chain"
             )
+
+
+def _check_twins(members: list[Member], where: str) -> None:
+    """Two of one recipe become one network, which would vote, or count in a mean, twice."""
+    for at, member in enumerate(members):
+        for other in members[:at]:
+            alike = first_difference(member.config, other.config, ("name", "output")) is None
+            if alike and member.role == other.role:
+                raise ConfigError(
+                    f"{where}: chain: {member.config.name} differs from {other.config.name} in name only, so it would "
+                    "count twice: give it a seed or a model of its own"
+                )
 
 
 def _portable(tree: Tree) -> Tree:

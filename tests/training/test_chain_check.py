@@ -37,6 +37,7 @@ def student(**changes):
         ({"students": [{"name": ".."}]}, r"\.\. would name files"),
         ({"students": [{"name": "Wide"}]}, "two members are named Wide"),
         ({"students": [{"name": "a"}, {"name": "a-without"}]}, "two members are named a-without"),
+        ({"teachers": [{}, {"seed": 1}, {}]}, "teacher-3 differs from teacher-1 in name only"),
         (student(data={"root": "x"}), r"pupil: data\.root holds for all members"),
         (student(data={"bands_after": [1]}), r"pupil: data\.bands_after holds for all members"),
         (student(trainer={"precision": "fp32"}), r"pupil: trainer\.precision holds for all members"),
