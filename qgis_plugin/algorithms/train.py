@@ -93,7 +93,7 @@ class Train(EngineAlgorithm):
                             ("PSEUDO_LABELS", "Pseudo labels")):  # fmt: skip
             if not call.unset(name):
                 path = self.field(name).value(call) or ""
-                if not os.path.exists(path):
+                if not os.path.exists(path) and (name != "RECIPE" or os.path.isabs(path)):
                     return f"{label}: {path} does not exist."
         return (
             super().problem(call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import List, Optional, Tuple
 
@@ -25,6 +26,15 @@ SETTINGS_FIELD = fields.Text(
 
 def _number(name: str, label: str, text: str, *, least: float = 1, most: Optional[float] = None) -> fields.Number:
     return fields.Number(name, label, text, advanced=True, optional=True, least=least, most=most, whole=True)
+
+
+class Recipe(fields.File):
+    """A file, or the name of a recipe that the engine brings, which it looks up."""
+
+    def value(self, call: fields.Call) -> Optional[str]:
+        path = super().value(call)
+        named = call.algorithm.parameterAsFile(call.parameters, self.name, call.context)
+        return named if path and not os.path.exists(path) and not os.path.isabs(named) else path
 
 
 # field → key of the recipe
@@ -62,12 +72,13 @@ _ALL: Tuple[fields.Field, ...] = (
         default="fc-siam-diff",
     ),
     fields.Number("EPOCHS", "Epochs", "Passes over the data set.", default=100, least=1, most=1e6, whole=True),
-    fields.File(
+    Recipe(
         "RECIPE",
         "Recipe",
-        "A file of settings (YAML), for all that this dialog does not ask. What you change here goes before it; what "
-        "you leave as it is, the recipe decides. With a section chain it trains several models in a row: teachers, "
-        "pseudo labels, students.",
+        "A file of settings (YAML), for all that this dialog does not ask, or the name of one that comes with the "
+        "engine: starter.yaml, oscd.yaml, senseearth/chain.yaml. What you change here goes before it; what you leave as "
+        "it is, the recipe decides. With a section chain it trains several models in a row: teachers, pseudo labels, "
+        "students.",
         "--config",
         advanced=True,
         optional=True,

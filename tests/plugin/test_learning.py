@@ -81,6 +81,12 @@ def test_recipe_and_resume(qgis, fake, own, data, tmp_path):
     assert not {"--config", "--output", "--overwrite"} & set(options(words)) and options(words)["--device"] == "cpu"
 
 
+def test_a_recipe_of_the_engine_goes_by_name(qgis, fake, own, data, tmp_path):
+    run("train", {"RECIPE": "senseearth/chain.yaml", "DATA": data, "RUN": str(tmp_path / "run")})
+    words = fake.detect_runs()[-1]
+    assert options(words)["--config"] == "senseearth/chain.yaml" and sets(words) == {"data.root": f'"{data}"'}
+
+
 def test_chain(qgis, fake, own, data, tmp_path, feedback):
     """A recipe that trains several models: untouched fields stay out of it, the bar goes over all of its steps."""
     fake("chain")
