@@ -182,18 +182,18 @@ def _files(pair: PairFiles) -> list[Path]:
 def _difference(earlier: dict[str, Any], now: dict[str, Any], data: str) -> str:
     """How the job that was begun is another one, in words; empty where it is the same."""
     if earlier.get("version") != now["version"]:
-        return f"was begun with cdengine {earlier.get('version')}, this is {now['version']}"
+        return f"it was begun with cdengine {earlier.get('version')}, this is {now['version']}"
     was, files = earlier.get("inputs") or {}, now["inputs"]
     if was.get("names_sha256") != files["names_sha256"]:
-        return f"was begun with other pairs ({was.get('pairs')}, now {files['pairs']})"
+        return f"it was begun with other pairs ({was.get('pairs')}, now {files['pairs']})"
     for kind in ("images", "labels"):
         if was.get(f"{kind}_sha256") != files[f"{kind}_sha256"]:
             return f"the {kind} of {data} changed since it was begun"
     if _sums(earlier) != _sums(now):
-        return f"was begun with other models ({', '.join(_names(earlier))}; now {', '.join(_names(now))})"
+        return f"it was begun with other models ({', '.join(_names(earlier))}; now {', '.join(_names(now))})"
     for key in [*now, *(key for key in earlier if key not in now)]:
         if key not in ("inputs", "models", *TOLD) and earlier.get(key) != now.get(key):
-            return f"was begun with {key} {earlier.get(key)!r}, now it is {now.get(key)!r}"
+            return f"it was begun with {key} {earlier.get(key)!r}, now it is {now.get(key)!r}"
     return ""
 
 

@@ -76,9 +76,9 @@ _ALL: Tuple[fields.Field, ...] = (
         "RECIPE",
         "Recipe",
         "A file of settings (YAML), for all that this dialog does not ask, or the name of one that comes with the "
-        "engine: starter.yaml, oscd.yaml, senseearth/chain.yaml. What you change here goes before it; what you leave as "
-        "it is, the recipe decides. With a section chain it trains several models in a row: teachers, pseudo labels, "
-        "students.",
+        "engine: starter.yaml, oscd.yaml, senseearth/chain.yaml. What you change here goes before it; what you leave "
+        "as it is, the recipe decides. With a section chain it trains several models in a row: teachers, pseudo "
+        "labels, students.",
         "--config",
         advanced=True,
         optional=True,
