@@ -68,7 +68,7 @@ class Stages:
         self.fail("label", options)
         self.done.append(("label", options))
         models = [{"sha256": hashlib.sha256(Path(name).read_bytes()).hexdigest()} for name in options.model]
-        facts = {"models": models, "class_share": {}, "labelled_share": 0.5}
+        facts = {"models": models, "class_share": {}, "labelled_share_of_unchanged": 0.5}
         (folder / "pseudo-labels.json").write_text(json.dumps(facts))
 
     def evaluate(self, data, layout, split, models, **options):

@@ -109,7 +109,6 @@ class Totals:
             "given_share_of_pixels": self._given / max(1, self._pixels),
             "labelled_share_of_pixels": self.labelled_share,
             "labelled_share_of_unchanged": self.pseudo_share,
-            "labelled_share": self.pseudo_share,  # the same, by the name that a chain's report reads
             "class_share": {name: int(count) / voted for name, count in zip(self.names, self._classes, strict=True)},
             "agreement": self.agreement,
             "members": [

@@ -75,7 +75,7 @@ def measure_all(chain: Chain, measure: Measure, labels: dict[str, Any], reporter
 def read_labels(chain: Chain) -> dict[str, Any] | None:
     """What the finished pseudo labels tell of themselves; None where they are not finished, or that file is damaged."""
     found = _json(chain.pseudo_labels / FACTS)
-    whole = {"models", "class_share", "labelled_share"} <= found.keys()
+    whole = {"models", "class_share", "labelled_share_of_unchanged"} <= found.keys()
     return found if whole else None
 
 
