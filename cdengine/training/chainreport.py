@@ -79,4 +79,5 @@ def _lead(figures: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Any]) -
     told = "; ".join(
         f"best {role}: {name}, Score {score:.4f}" for role, (score, name) in sorted(best.items(), key=lambda i: i[0])
     )
-    return f"{told}. {100 * labels['labelled_share_of_unchanged']:.1f} % of the unchanged pixels got a class by the teachers' vote."
+    share = labels["labelled_share_of_unchanged"]
+    return f"{told}. {100 * share:.1f} % of the unchanged pixels got a class by the teachers' vote."
