@@ -51,14 +51,15 @@ def fetch_backbone(module: nn.Module) -> int:
     if own:
         raise ModelWeightsError(f"timm offers no weights for {', '.join(sorted(own))}: give a file, or take resnet18")
     if len(names) != 1:
-        raise ModelWeightsError("the network has no backbone whose weights timm offers: train without them")
+        raise ModelWeightsError("the network has no backbone whose weights timm offers: set model.pretrained to null")
     (name,) = names
     try:
         weights = timm.create_model(name, pretrained=True).state_dict()
     except (OSError, RuntimeError, ValueError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        first = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0][:160]
         raise ModelWeightsError(
-            f"weights of {name} cannot be fetched ({first}): give a local .safetensors file, or train without them"
+            f"weights of {name} cannot be fetched ({first}): set model.pretrained to a .safetensors file of them, or "
+            "to null"
         ) from error
     return _set_all(module, weights, f"timm's weights of {name}")
 
@@ -87,7 +88,7 @@ def adapt_bands(kernel: Tensor, bands: int) -> Tensor:
 def _set_all(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> int:
     backbones = [part for part in module.modules() if isinstance(part, Backbone)]
     if not backbones:
-        raise ModelWeightsError(f"{source}: the network has no timm backbone: train without them")
+        raise ModelWeightsError(f"{source}: the network has no timm backbone: set model.pretrained to null")
     return sum(_set(backbone, weights, source) for backbone in backbones)
 
 
