@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from html import escape
 
 from cdengine.assess.colours import css, probability_colours
 from cdengine.assess.reportdata import Histogram
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 232, 56, 46, 16
+ROW, LABEL, FIGURE = 26, 200, 64  # of lying bars: height, and room left for the name and right for the figure
+GROUPS = ("#2b6cb0", "#c0792b", "#7a8797", "#6b4fa0")
 
 
 def histogram_svg(histogram: Histogram) -> str:
@@ -49,3 +53,32 @@ def histogram_svg(histogram: Histogram) -> str:
         parts.append(f'<text x="{at:.1f}" y="{HEIGHT - 28}" text-anchor="middle">{share:g}</text>')
     parts.append(f'<text x="{LEFT}" y="{HEIGHT - 6}">probability of change; pixels on a logarithmic scale</text></svg>')
     return "".join(parts)
+
+
+def bars_svg(title: str, rows: Sequence[tuple[str, str, float]]) -> str:
+    """Lying bars that are compared with each other, a colour for each group, 0 at the left.
+
+    Args:
+        title: what a reader of the screen is told.
+        rows: name, group and figure; a figure below 0 has no bar.
+    """
+    groups = list(dict.fromkeys(group for _, group, _ in rows))
+    top = max(max((figure for *_, figure in rows), default=0.0), 1e-9)
+    height = ROW * len(rows) + ROW
+    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}" class="chart">']
+    for number, (name, group, figure) in enumerate(rows):
+        y, width = ROW * number, (WIDTH - LABEL - FIGURE) * max(0.0, figure) / top
+        shown = name if len(name) <= 28 else name[:27] + "…"
+        parts.append(f'<text x="{LABEL - 8}" y="{y + 17}" text-anchor="end">{escape(shown)}</text>')
+        parts.append(
+            f'<rect x="{LABEL}" y="{y + 4}" width="{width:.1f}" height="{ROW - 8}" '
+            f'fill="{GROUPS[groups.index(group) % len(GROUPS)]}" class="bar"/>'
+        )
+        parts.append(f'<text x="{LABEL + width + 6:.1f}" y="{y + 17}">{figure:.4f}</text>')
+    x = LABEL
+    for number, group in enumerate(groups):
+        y = height - ROW + 8
+        parts.append(f'<rect x="{x}" y="{y}" width="10" height="10" fill="{GROUPS[number % len(GROUPS)]}"/>')
+        parts.append(f'<text x="{x + 15}" y="{y + 10}">{escape(group)}</text>')
+        x += 30 + 7 * len(group)
+    return "".join(parts) + "</svg>"

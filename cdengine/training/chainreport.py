@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdengine import __version__
+from cdengine.assess.charts import bars_svg
 from cdengine.assess.page import PAGE, section, table
 from cdengine.assess.report import text_of
 
@@ -36,13 +37,15 @@ def write_chain_report(
         ]
         for name, row in figures.items()
     ]
+    scores = [(name, row["role"], row["score"]) for name, row in figures.items()]
     classes = [[text_of(name), f"{100 * share:.1f} %"] for name, share in labels["class_share"].items()]
     how = {"data": config["data"]["root"], "layout": config["data"]["layout"], "seed": config["seed"]}
     how |= {"evaluation split": _split(measure), "test-time augmentation of the evaluation": measure["tta"]}
     body = "\n".join(
         [
             f"<p class=lead>{text_of(_lead(figures, labels))}</p>",
-            section("Figures", table(["Network", "Role", *(WORDS[key] for key in shown)], rows) + _notes(measure)),
+            section("Score", bars_svg("Score of every network", scores) + _notes(measure)),
+            section("Figures", table(["Network", "Role", *(WORDS[key] for key in shown)], rows)),
             section(
                 "Pseudo labels, of the unchanged pixels",
                 table(("Class", "Share"), classes)
@@ -57,7 +60,7 @@ def write_chain_report(
 
 def _split(measure: Mapping[str, Any]) -> str:
     name = "the validation pairs" if measure["listed"] else measure["split"]
-    return f"{name} ({measure['pairs']} pairs)"
+    return f"{name} ({measure['pairs']} {'pair' if measure['pairs'] == 1 else 'pairs'})"
 
 
 def _notes(measure: Mapping[str, Any]) -> str:
