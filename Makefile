@@ -18,7 +18,7 @@ PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check --no-input -
 PROGRESS := sed -un -e 's/^ *Downloading /  fetching /p' -e 's/^ *Using cached /  cached   /p' -e 's/^Installing collected packages.*/  unpacking/p'
 FILTER = 2> >(grep -v 'is ignored: it is neither a file' >&2) | $(PROGRESS)
 
-SOURCES := $(shell find cdengine -name '*.py' 2>/dev/null) pyproject.toml
+SOURCES := $(shell find cdengine configs -type f -not -path '*/__pycache__/*' 2>/dev/null) pyproject.toml
 PLUGIN_SOURCES := $(shell find qgis_plugin -type f -not -path '*/__pycache__/*' 2>/dev/null) metadata.txt LICENSE
 WHEEL_STAMP := build/wheel/.built
 PLUGIN_STAMP := build/plugins/.built
