@@ -61,8 +61,8 @@ $body
 
 
 def section(title: str, content: str) -> str:
-    """A part of the page; `content` is HTML already."""
-    return f"<section><h2>{escape(title)}</h2>{content}</section>"
+    """A part of the page; `content` is HTML already. Nothing where there is none."""
+    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cdengine import __version__
-from cdengine.assess.page import PAGE
+from cdengine.assess.page import PAGE, section, table
 from cdengine.assess.report import text_of
 from cdengine.models.card import ModelCard
+from cdengine.raster.whole import write_whole
 from cdengine.training.config import TrainConfig, dump_config
 from cdengine.training.curves import curves_svg
 from cdengine.training.runfolder import Row
@@ -34,24 +35,20 @@ def write_report(
     best = max(rows, key=lambda row: row[config.trainer.monitor])
     sections = [
         _summary(config, rows, best, card),
-        _section("How training went", _charts(rows)),
-        _section("Validation pairs", _pictures(samples, int(best["epoch"]))),
-        _section("All epochs", _table(rows)),
+        section("How training went", _charts(rows)),
+        section("Validation pairs", _pictures(samples, int(best["epoch"]))),
+        section("All epochs", _table(rows)),
         f"<details><summary>Configuration</summary><pre>{_lines(dump_config(config, 'config.yaml'))}</pre></details>",
     ]
     title = text_of(f"Training of {config.name}")
     footer = f"cdengine {__version__} · {time.strftime('%Y-%m-%d %H:%M')}"
     page = PAGE.substitute(title=title, footer=text_of(footer), body="\n".join(sections))
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page.encode())
 
 
 def _lines(text: str) -> str:
     """Several lines as HTML text."""
     return "\n".join(text_of(line) for line in text.splitlines())
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{title}</h2>{content}</section>" if content else ""
 
 
 def _summary(config: TrainConfig, rows: Sequence[Row], best: Row, card: ModelCard) -> str:
@@ -123,9 +120,5 @@ def _pictures(samples: Sequence[Path], best: int) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     names = [name for name in rows[-1] if name != "step"]
-    head = "".join(f"<th>{text_of(name)}</th>" for name in names)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{row[name]:.4g}</td>" if name in row else "<td></td>" for name in names) + "</tr>"
-        for row in rows
-    )
-    return f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    cells = ([f"{row[name]:.4g}" if name in row else "" for name in names] for row in rows)
+    return table(map(text_of, names), cells)
