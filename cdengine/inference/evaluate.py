@@ -26,7 +26,7 @@ from cdengine.inference.evaluatemodel import CROP, ModelRun, Output, distinct, m
 from cdengine.inference.evaluateoptions import EvaluateOptions
 from cdengine.inference.evaluateresult import EvaluationResult, plain_figures, result_of, write_csv, write_json
 from cdengine.inference.evaluatescores import Predicted, RunScores
-from cdengine.inference.evaluatetruth import Labels, Truth, colours_of
+from cdengine.inference.evaluatetruth import Labels, Truth, colours_of, label_colours
 from cdengine.raster.publish import Publication
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -165,7 +165,9 @@ class _Job:
         if options.save_predictions is not None:
             names = self._classes(model)
             tags = {"CDENGINE_VERSION": __version__, "CDENGINE_MODEL": model.label}
-            writer = LabelWriter(Path(options.save_predictions), self.pairs, names, tags, options.overwrite)
+            colours = label_colours(names, self.labels.format.classes if names else None)
+            folder = Path(options.save_predictions)
+            writer = LabelWriter(folder, self.pairs, names, tags, options.overwrite, colours=colours)
         threshold, source = self._threshold(model, stage)
         for pair in self.wanted:
             output = model.run(pair)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from cdengine.assess.binary import IGNORED
-from cdengine.assess.colours import UNCHANGED
+from cdengine.assess.colours import Rgb
 from cdengine.data.codings import ChangeCoding, ClassCoding
 from cdengine.data.folders import images, listed
 from cdengine.data.images import read_stored
@@ -29,7 +29,7 @@ from cdengine.events import Reporter
 from cdengine.inference.evaluatescores import Predicted
 from cdengine.raster.grid import Grid
 from cdengine.raster.sink import GeoTiffSink
-from cdengine.raster.spec import change_spec, class_colours, classes_spec
+from cdengine.raster.spec import change_spec, classes_spec
 from cdengine.raster.whole import move_whole, write_whole
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -158,6 +158,7 @@ class LabelWriter:
         tags: Mapping[str, str],
         overwrite: bool,
         *,
+        colours: Sequence[Rgb] = (),
         everywhere: bool = False,
     ) -> None:
         """Checks the folder.
@@ -168,6 +169,7 @@ class LabelWriter:
             classes: names; empty: change is written.
             tags: for GeoTIFFs.
             overwrite: whether label images of an earlier run may be replaced.
+            colours: of 0 and of each class.
             everywhere: unchanged pixels have classes too.
 
         Raises:
@@ -176,6 +178,7 @@ class LabelWriter:
             OutputFolderError: the folder cannot be made or written to.
         """
         self._folder, self._classes, self._tags = folder, tuple(classes), tags
+        self._colours = list(colours)
         self._zero, self._meaning = ("unlabelled", "class") if everywhere else ("unchanged", "class of changed pixels")
         inputs = {
             os.path.realpath(path)
@@ -215,15 +218,15 @@ class LabelWriter:
     def _png(self, path: Path, pixels: Array) -> None:
         picture, payload = Image.fromarray(pixels), io.BytesIO()
         if self._classes:  # indices as they are, with colours for those who look at them
-            colours = [UNCHANGED, *(colour[:3] for colour in class_colours(self._classes))]
-            picture.putpalette([level for colour in colours for level in colour])
+            picture.putpalette([level for colour in self._colours for level in colour])
         picture.save(payload, "PNG", optimize=False)
         write_whole(path, payload.getvalue())
 
     def _tif(self, path: Path, pixels: Array, grid: Grid, reporter: Reporter) -> None:
         spec = change_spec(self._tags)
         if self._classes:
-            spec = classes_spec((self._zero, *self._classes), self._tags, description=self._meaning)
+            names, colours = (self._zero, *self._classes), [(*colour, 255) for colour in self._colours]
+            spec = classes_spec(names, self._tags, colours, description=self._meaning)
         temporary = path.with_name(f".{path.stem}.part.tif")
         with GeoTiffSink(temporary, grid, spec, reporter=reporter) as sink:
             sink.write(0, pixels[None])

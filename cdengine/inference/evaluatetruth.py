@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cdengine.assess.colours import Rgb
+from cdengine.assess.colours import UNCHANGED, Rgb
 from cdengine.assess.semantic import codes
 from cdengine.data.agreement import Contradictions, implied_change
-from cdengine.data.codings import ClassCoding, LabelFormat
+from cdengine.data.codings import IGNORE, ClassCoding, LabelFormat
 from cdengine.data.labels import find_coding, read_change, read_classes
 from cdengine.data.layouts import PairFiles
 from cdengine.errors import LabelError
@@ -24,10 +24,18 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def colours_of(names: Sequence[str], coding: ClassCoding | None) -> list[Rgb]:
     """A colour for each class: those of the data set's own palette, else the usual ones."""
     found: list[Rgb] = [(red, green, blue) for red, green, blue, _ in class_colours(names)]
-    for colour, number in (coding.palette if coding is not None else {}).items():
+    own = coding.palette if coding is not None and coding.names == tuple(names) else {}
+    for colour, number in own.items():
         if number < len(found):
             found[number] = colour
     return found
+
+
+def label_colours(names: Sequence[str], coding: ClassCoding | None) -> list[Rgb]:
+    """Colours of a label image by its indices: 0, which is no class, then each class."""
+    palette = coding.palette if coding is not None else {}
+    blank = next((colour for colour, number in palette.items() if number == IGNORE), UNCHANGED)
+    return [blank, *colours_of(names, coding)]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from cdengine.inference.evaluatefiles import LabelWriter
 from cdengine.inference.evaluatemodel import ModelRun, refuse_twins
 from cdengine.inference.evaluateoptions import EvaluateOptions
 from cdengine.inference.evaluatescores import Predicted
-from cdengine.inference.evaluatetruth import Labels, colours_of
+from cdengine.inference.evaluatetruth import Labels, colours_of, label_colours
 from cdengine.inference.pseudolabelfolder import JOB as JOB  # with FACTS: what tells a folder of pseudo labels
 from cdengine.inference.pseudolabelfolder import PICTURE, REPORT, Folder, inputs
 from cdengine.inference.pseudolabelreport import draw_pictures, report_page
@@ -221,7 +221,10 @@ class _Job:
         finished = {row.name: row for row in done}
         left = [pair for pair in self._pairs if pair.name not in finished]
         tags = {"CDENGINE_VERSION": __version__}
-        writer = LabelWriter(self._folder.path, left, self.classes, tags, overwrite=True, everywhere=True)
+        colours = label_colours(self.classes, self._coding)
+        writer = LabelWriter(
+            self._folder.path, left, self.classes, tags, overwrite=True, colours=colours, everywhere=True
+        )
         totals = Totals(self.classes, tuple(member.detector.name for member in self._members))
         contradictions = self._labels.contradictions
         for pair in self._pairs:

@@ -56,6 +56,10 @@ def test_real_labels_stay_and_the_rest_is_voted_on(pairs, told):
         assert (found[:16, :16] == real).all()
         assert (found[16:-1] == 4).all() and (found[:-1, 16:] == 4).all()
         assert (found[-1] == 0).all()  # no data
+        with Image.open(done.folder / folder / "a.png") as picture:
+            assert picture.getpalette()[:21] == FORMATS["second"].classes.colours.ravel().tolist(), (
+                "SECOND's own colours"
+            )
     voted = SIZE * (SIZE - 1) - 256
     assert done.stats["pairs"] == 3 and done.stats["labelled_share_of_unchanged"] == 1 and done.stats["agreement"] == 1
     assert done.stats["labelled_share_of_pixels"] == pytest.approx(1)

@@ -9,6 +9,7 @@ from model_files import card_for, trained
 from pairs import make_pair
 from PIL import Image
 
+from cdengine.assess.colours import UNCHANGED
 from cdengine.events import CollectSink, Reporter
 from cdengine.inference.augment import VIEWS, Augmented
 from cdengine.inference.choose import build, resolve
@@ -17,6 +18,7 @@ from cdengine.inference.ensemble import Ensemble
 from cdengine.inference.evaluate import evaluate
 from cdengine.inference.options import DetectOptions
 from cdengine.models.modelfile import load_model, save_model
+from cdengine.raster.spec import class_colours
 
 CLASSES = ("wood", "water", "built")
 QUIET = Reporter(CollectSink())
@@ -158,6 +160,9 @@ def test_saved_label_images_agree_on_what_is_unchanged(tmp_path, models, tta):
         tmp_path / "set", "second", "all", str(models[0]), classes=CLASSES, tta=tta, device="cpu",
         threshold=middle(models[:1], *images), save_predictions=tmp_path / "out",
     )  # fmt: skip
+    own = Image.open(tmp_path / "out" / "label1" / "a.png").getpalette()[: 3 * (len(CLASSES) + 1)]
+    usual = [UNCHANGED, *(colour[:3] for colour in class_colours(CLASSES))]
+    assert own == [level for colour in usual for level in colour], "classes without colours of their own"
     for name in ("a", "b"):
         first, second = (opened(tmp_path / "out" / date / f"{name}.png") for date in ("label1", "label2"))
         assert np.array_equal(first == 0, second == 0)
