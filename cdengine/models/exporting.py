@@ -202,14 +202,10 @@ def _compare(
         ModelError: it is larger than the tolerance.
         ModelNanError: values are not finite.
     """
-    random = np.random.default_rng(20260101)
-    stride, worst, shapes = _stride(model), 0.0, []
-    most = max(2, 192 // stride)
-    for _ in range(SIZES):
+    worst, shapes = 0.0, []
+    for before, after in _samples(model):
         reporter.check()
-        batch, rows, columns = (int(random.integers(1, high + 1)) for high in (3, most, most))
-        shapes.append((batch, rows * stride, columns * stride))
-        before, after = (_like(date, shapes[-1], random) for date in (model.card.before, model.card.after))
+        shapes.append((len(before), *before.shape[2:]))
         with torch.no_grad():
             expected = deployable(torch.from_numpy(before), torch.from_numpy(after)).numpy()
         found = run(before, after)
@@ -226,6 +222,16 @@ def _compare(
                     f"(allowed {allowed:.2g})"
                 )
     return worst, tuple(shapes)
+
+
+def _samples(model: LoadedModel) -> Iterator[tuple[Array, Array]]:
+    """Random batches of random sizes, the same ones each time: stored values (B, bands, H, W) of both dates."""
+    random, stride = np.random.default_rng(20260101), _stride(model)
+    most = max(2, 192 // stride)
+    for _ in range(SIZES):
+        batch, rows, columns = (int(random.integers(1, high + 1)) for high in (3, most, most))
+        shape = batch, rows * stride, columns * stride
+        yield _like(model.card.before, shape, random), _like(model.card.after, shape, random)
 
 
 def _in_double(deployable: Deployable, before: Array, after: Array) -> Array:

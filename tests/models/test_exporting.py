@@ -1,6 +1,5 @@
 """Exported graphs: one graph for every batch and size, the card inside, the same values as torch."""
 
-import copy
 import inspect
 
 import numpy as np
@@ -14,7 +13,6 @@ from cdengine.events import Reporter
 from cdengine.models import exporting
 from cdengine.models.container import read_card
 from cdengine.models.exporting import TOLERANCE, Deployable, export_onnx, export_program
-from cdengine.models.logits import Logits
 from cdengine.models.modelfile import LoadedModel
 from cdengine.models.normalise import Normaliser
 from cdengine.models.zoo import ARCHITECTURES
@@ -142,8 +140,8 @@ def test_every_architecture_exports(architecture, tmp_path):
     card = card_for(architecture, classes=("water", "wood", "field") if semantic else ())
     model = loaded(card, settled(card))
     exported = export_onnx(model, tmp_path / "m.onnx", Reporter())
-    # SNUNet's untrained logits reach 130, and float32 alone makes errors of 2e-4 in them
-    assert exported.difference <= max(1e-5, 2 * rounding(model.module))
+    # float32 alone makes errors of 1e-4 in deep networks that nothing has trained; the graph's are other ones
+    assert exported.difference <= max(1e-5, 3 * rounding(model))
 
 
 def settled(card):
@@ -161,13 +159,11 @@ def settled(card):
     return module.eval()
 
 
-def rounding(module):
-    """Largest error that float32 makes in the probabilities of a network, against float64."""
-    generator = torch.Generator().manual_seed(1)
-    before, after = (torch.randn(1, 3, 128, 128, generator=generator) for _ in range(2))
-    found = []
-    with torch.inference_mode():
-        for kind in (torch.float32, torch.float64):
-            given = copy.deepcopy(module).to(kind)(before.to(kind), after.to(kind))
-            found.append(torch.sigmoid(given.change if isinstance(given, Logits) else given).double())
-    return float((found[0] - found[1]).abs().max())
+def rounding(model):
+    """Largest error that float32 makes in torch's probabilities, against float64, on what is compared."""
+    deployable, worst = Deployable(model), 0.0
+    for before, after in exporting._samples(model):
+        with torch.no_grad():
+            found = deployable(torch.from_numpy(before), torch.from_numpy(after)).numpy()
+        worst = max(worst, float(np.abs(found - exporting._in_double(deployable, before, after)).max()))
+    return worst
