@@ -219,8 +219,8 @@ class _Run:
             ) from error
         except Exception as error:
             progress.stop_if_asked()  # a signal to the whole group of processes ends those that read, too
-            # torch says so out of its signal handler, so in the middle of anything, whose own error may then quote it;
-            # or the queue fails first, in many ways
+            # torch says so where a batch is asked for, or the queue fails first, in many ways; while workers start, it
+            # says so out of a signal handler, so in the middle of anything, whose own error may then quote it
             ours = isinstance(error, CDEngineError)
             if "DataLoader worker" in str(error) or (not ours and batches.reader_died()):
                 said = " ".join(str(error).split())[:90]

@@ -10,6 +10,7 @@ from multiprocessing import connection
 from typing import Any
 
 import lightning.pytorch as pl
+from torch._C import _remove_worker_pids
 from torch.utils.data import DataLoader, Dataset
 
 from cdengine.data.pairs import Sample, collate
@@ -92,19 +93,24 @@ class Batches(pl.LightningDataModule):
 
 
 class _Loader(DataLoader[Sample]):
-    """A loader that can be closed.
+    """A loader that can be closed, and that tells of a killed worker where a batch is asked for.
 
-    torch tells of a killed worker by an exception out of its signal handler, wherever the program is at that moment. In
-    the iterator's own `__del__` nobody could take it: it would be printed as "Exception ignored". So the iterator is
-    held here until `close` has shut it down.
+    torch would tell of it by an exception out of its signal handler, wherever the program is at that moment: in a
+    library's clean-up, which it leaves half done, or in a `__del__`, where nobody can take it. So the workers are taken
+    off that handler's list: the next batch finds out within five seconds, as it does where there are no such signals.
+    The iterator is held here until `close` has shut it down.
     """
 
     _iterator_held: Any = None
 
     def __iter__(self) -> Any:  # noqa: ANN401 -- torch's class for it is private
         self.close()
-        self._iterator_held = super().__iter__()
-        return self._iterator_held
+        held: Any = super().__iter__()
+        self._iterator_held = held
+        if getattr(held, "_worker_pids_set", False):  # absent without workers
+            _remove_worker_pids(id(held))
+            held._worker_pids_set = False  # else it would take them off once more at its end
+        return held
 
     def worker_died(self) -> bool:
         """Whether a worker of the last iterator has ended by a signal or an error."""
@@ -118,7 +124,7 @@ class _Loader(DataLoader[Sample]):
         held, self._iterator_held = self._iterator_held, None
         shut_down = getattr(held, "_shutdown_workers", None)  # absent without workers
         if shut_down is not None:
-            with suppress(RuntimeError):  # the killed worker once more
+            with suppress(RuntimeError):  # one killed before it was off the handler's list
                 shut_down()
 
 

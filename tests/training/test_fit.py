@@ -244,7 +244,7 @@ def test_a_reading_process_that_is_killed(pairs, tmp_path):
 
 
 def test_a_reading_process_that_is_killed_while_we_are_in_code_with_errors_of_its_own(pairs, tmp_path, monkeypatch):
-    """torch tells of it from its signal handler, which may interrupt the building of a network as anything else."""
+    """While workers start, torch tells of it from its signal handler, which may interrupt anything."""
 
     def interrupted(*_):
         raise ModelArchitectureError(
