@@ -25,7 +25,7 @@ def test_a_killed_reader_interrupts_nothing():
     connection.wait([worker.sentinel])
     for _ in range(1000):  # the signal has come: Python code runs its handlers between any two steps
         pass
-    with pytest.raises(RuntimeError, match="DataLoader worker"):
+    with pytest.raises((RuntimeError, OSError, EOFError)):  # torch itself, or the queue it reads
         list(batches)
     assert loader.worker_died()
     loader.close()
