@@ -115,8 +115,10 @@ class _Loader(DataLoader[Sample]):
     def worker_died(self) -> bool:
         """Whether a worker of the last iterator has ended by a signal or an error."""
         workers = getattr(self._iterator_held, "_workers", [])  # absent without workers
-        if workers:
-            connection.wait([worker.sentinel for worker in workers], DYING_S)
+        ending = connection.wait([worker.sentinel for worker in workers], DYING_S) if workers else []
+        for worker in workers:
+            if worker.sentinel in ending:
+                worker.join(DYING_S)  # its files are closed, its exit code is still to come
         return any(worker.exitcode not in (None, 0) for worker in workers)
 
     def close(self) -> None:
