@@ -27,6 +27,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="probability that a class must have at both dates, or the member abstains",
     )
+    add(
+        "--label-shift",
+        action="store_true",
+        help="estimate how common each class is on unchanged ground, unlike among the labels, and vote accordingly",
+    )
     add("--classes", nargs="+", default=(), metavar="NAME", help="names, where neither layout nor data set tells them")
     add(
         "--label-coding",

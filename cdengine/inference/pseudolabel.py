@@ -19,16 +19,16 @@ from cdengine.data.pseudo import MANIFEST
 from cdengine.errors import DatasetError, ModelTaskError, UsageError
 from cdengine.events import Reporter
 from cdengine.inference.evaluatefiles import LabelWriter
-from cdengine.inference.evaluatemodel import ModelRun, refuse_twins
+from cdengine.inference.evaluatemodel import ModelRun, Output, refuse_twins
 from cdengine.inference.evaluateoptions import EvaluateOptions
 from cdengine.inference.evaluatescores import Predicted
 from cdengine.inference.evaluatetruth import Labels, colours_of, label_colours
+from cdengine.inference.labelshift import ClassShift, LabelShift, corrected
 from cdengine.inference.pseudolabelfolder import JOB as JOB  # with FACTS: what tells a folder of pseudo labels
 from cdengine.inference.pseudolabelfolder import PICTURE, REPORT, Folder, inputs
 from cdengine.inference.pseudolabelreport import draw_pictures, report_page
 from cdengine.inference.pseudolabelrows import Row, Totals
 from cdengine.inference.votes import ABSTAINED, agreement, majority, vote
-from cdengine.raster.grid import Grid
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -39,7 +39,8 @@ SHARED = (
     *("tta", "tile", "batch_size", "device", "precision", "workers"),
 )
 # Those that shape the labels, besides models and classes.
-SHAPING = ("label_coding", "bands_before", "bands_after", "tile", "precision", "tta", "min_confidence")
+SHAPING = ("label_coding", "bands_before", "bands_after", "tile", "precision", "tta", "min_confidence", "label_shift")
+SAMPLE = 64  # pairs, spread over the split, that tell how common the classes are on unchanged ground
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class PseudoLabelOptions:
         split: whose pairs are labelled.
         tta: test-time augmentation: none, flip, six or d4.
         min_confidence: probability that a class must have at both dates, or the member abstains.
+        label_shift: estimate how common each class is on unchanged ground, and vote accordingly.
         classes: names of the classes, where neither layout nor data set tells them.
         label_coding: of change labels: 0/1, 0/255, soft, or unchanged=1,changed=2,ignored=0; None: found out.
         bands_before: bands of the first date by number or name, e.g. 4,3,2; None: all.
@@ -70,6 +72,7 @@ class PseudoLabelOptions:
     split: str = "train"
     tta: str = "six"
     min_confidence: float = 0.0
+    label_shift: bool = False
     classes: tuple[str, ...] = ()
     label_coding: str | None = None
     bands_before: str | None = None
@@ -160,8 +163,8 @@ def pseudo_label(options: PseudoLabelOptions, reporter: Reporter | None = None) 
         totals = job.run(folder.begin(facts, pairs))
         picture = draw_pictures(pairs, folder.label, job.given, job.colours, reporter)
         folder.write(PICTURE, picture)
-        folder.write(REPORT, report_page(picture, totals, facts, job.colours).encode())
-        folder.finish({**facts, **totals.figures()})
+        folder.write(REPORT, report_page(picture, totals, facts, job.shifts, job.colours).encode())
+        folder.finish({**facts, **totals.figures(), "shifts": [shift.figures() for shift in job.shifts]})
     return PseudoLabels(output, totals, time.monotonic() - began)
 
 
@@ -171,6 +174,7 @@ class _Job:
     Attributes:
         classes: of models and data set.
         colours: of the classes.
+        shifts: of each member, with `label_shift`.
     """
 
     def __init__(self, options: PseudoLabelOptions, pairs: list[PairFiles], folder: Folder, reporter: Reporter) -> None:
@@ -198,6 +202,7 @@ class _Job:
                 )
         self.classes: tuple[str, ...] = first.classes
         self.colours = colours_of(self.classes, self._coding)
+        self.shifts: list[ClassShift] = []
 
     def facts(self) -> dict[str, Any]:
         """What makes the job the same job, and what the folder says of itself."""
@@ -219,6 +224,9 @@ class _Job:
     def run(self, done: Sequence[Row]) -> Totals:
         """Labels what is left."""
         finished = {row.name: row for row in done}
+        if self._options.label_shift:
+            self.shifts = self._folder.shifts(self.classes, len(self._members)) or self._estimated()
+            self._folder.keep(self.shifts)
         left = [pair for pair in self._pairs if pair.name not in finished]
         tags = {"CDENGINE_VERSION": __version__}
         colours = label_colours(self.classes, self._coding)
@@ -244,6 +252,32 @@ class _Job:
             self._reporter.warning(f"{contradictions.warning()}, and nobody votes on them")
         return totals
 
+    def _estimated(self) -> list[ClassShift]:
+        """How common the classes are, by each member's view of some pairs.
+
+        Raises:
+            DatasetError: no pair has class labels to compare with.
+        """
+        step = max(1, len(self._pairs) / SAMPLE)
+        chosen = [self._pairs[int(at * step)] for at in range(min(SAMPLE, len(self._pairs)))]
+        counts = [LabelShift(len(self.classes)) for _ in self._members]
+        for pair in self._reporter.each(chosen, "label shift", len(chosen), "pairs"):
+            _, given, unchanged = self._truth(pair)
+            for member, count in zip(self._members, counts, strict=True):
+                output = self._output(member, pair, unchanged.shape)
+                for own, labels in zip(np.split(output.probability[1:], 2), given, strict=True):
+                    count.add(own, np.where(output.valid, labels, ABSTAINED), unchanged & output.valid)
+                self._reporter.check()
+        if not counts[0].known:
+            raise DatasetError(
+                f"{self._options.data}: --label-shift compares labelled with unchanged pixels, and {len(chosen)} pairs "
+                "of the split have too few of one kind: leave it out"
+            )
+        return [
+            ClassShift.of(member.detector.name, self.classes, count)
+            for member, count in zip(self._members, counts, strict=True)
+        ]
+
     def given(self, pair: PairFiles) -> tuple[Array, Array]:
         """uint8 (H, W) of both dates: real labels as codes, 0 where there is none."""
         if pair.before_classes is None or pair.after_classes is None or self._coding is None:
@@ -253,14 +287,13 @@ class _Job:
         return first, second
 
     def _label(self, pair: PairFiles, writer: LabelWriter) -> Row:
-        change, given = self._labels.read(pair).change, self.given(pair)
-        # what has a class already, in a set whose labels cover unchanged ground too, needs no vote
-        unchanged = (change == 0) & (given[0] == ABSTAINED) & (given[1] == ABSTAINED)
+        change, given, unchanged = self._truth(pair)
         valid, votes = np.ones(change.shape, bool), []
-        for member in self._members:
-            own, seen, grid = self._asked(member, pair, unchanged)
-            votes.append(own)
-            valid &= seen
+        for number, member in enumerate(self._members):
+            output = self._output(member, pair, change.shape)
+            votes.append(self._vote(number, output.probability, unchanged))
+            valid &= output.valid
+            grid = output.grid
             self._reporter.check()
         unchanged &= valid
         votes = [np.where(unchanged, own, ABSTAINED).astype(np.uint8) for own in votes]
@@ -281,13 +314,25 @@ class _Job:
             followed=[int(np.count_nonzero(unchanged & (one == found) & (found != ABSTAINED))) for one in votes],
         )
 
-    def _asked(self, member: ModelRun, pair: PairFiles, unchanged: Array) -> tuple[Array, Array, Grid]:
-        """A member's vote, and where it saw data; its probabilities, many times as large, are not kept."""
+    def _truth(self, pair: PairFiles) -> tuple[Array, tuple[Array, Array], Array]:
+        """The change label, the labels of both dates as codes, and bool (H, W): what is voted on."""
+        change, given = self._labels.read(pair).change, self.given(pair)
+        # what has a class already, in a set whose labels cover unchanged ground too, needs no vote
+        return change, given, (change == 0) & (given[0] == ABSTAINED) & (given[1] == ABSTAINED)
+
+    def _output(self, member: ModelRun, pair: PairFiles, shape: tuple[int, ...]) -> Output:
         output = member.run(pair)
-        if output.valid.shape != unchanged.shape:
-            (rows, cols), (height, width) = output.valid.shape, unchanged.shape
+        if output.valid.shape != shape:
+            (rows, cols), (height, width) = output.valid.shape, shape
             raise DatasetError(
                 f"{pair.before} is {cols} x {rows} pixels but its label is {width} x {height}; bring them to one grid, "
                 "or leave the pair out by a list file"
             )
-        return vote(output.probability, unchanged, self._options.min_confidence), output.valid, output.grid
+        return output
+
+    def _vote(self, number: int, probabilities: Array, unchanged: Array) -> Array:
+        if self.shifts:
+            weights = self.shifts[number].factors
+            before, after = (corrected(own, weights) for own in np.split(probabilities[1:], 2))
+            probabilities = np.concatenate([probabilities[:1], before, after])
+        return vote(probabilities, unchanged, self._options.min_confidence)

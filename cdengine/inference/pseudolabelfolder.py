@@ -17,12 +17,13 @@ from cdengine.data.pseudo import MANIFEST
 from cdengine.errors import CorruptError, OutputExistsError, OutputIsInputError, ResumeMismatchError
 from cdengine.events import Reporter
 from cdengine.inference.evaluatefiles import DATES
+from cdengine.inference.labelshift import ClassShift
 from cdengine.inference.pseudolabelrows import Row
 from cdengine.raster.lock import OutputLock
 from cdengine.raster.source import fingerprint
 from cdengine.raster.whole import append_line, failure, write_whole
 
-JOB, ROWS = "job.json", "pairs.jsonl"
+JOB, ROWS, SHIFTS = "job.json", "pairs.jsonl", "label-shift.json"
 REPORT, PICTURE = "report.html", "pictures.jpg"
 # Told of a job, and free to differ where it goes on: where the data set lies, and how its pairs were named. The files
 # themselves are in `inputs`.
@@ -78,7 +79,7 @@ class Folder:
             self._reporter.info(f"nothing to resume: no pair is finished in {self.path}; starting afresh")
         try:
             # First what says that labels are there: without it a folder that loses them half-way is an unfinished one.
-            for name in (MANIFEST, ROWS, REPORT, PICTURE):
+            for name in (MANIFEST, ROWS, SHIFTS, REPORT, PICTURE):
                 (self.path / name).unlink(missing_ok=True)
             for date in DATES:
                 if (self.path / date).exists():
@@ -92,6 +93,27 @@ class Folder:
     def add(self, row: Row) -> None:
         """A pair is finished; its files are there."""
         append_line(self.path / ROWS, json.dumps(asdict(row), ensure_ascii=False))
+
+    def shifts(self, classes: Sequence[str], members: int) -> list[ClassShift]:
+        """What `keep` wrote; empty where it did not.
+
+        Raises:
+            CorruptError: that is damaged.
+        """
+        path = self.path / SHIFTS
+        if not path.is_file():
+            return []
+        try:
+            found = [ClassShift.read(row, classes) for row in json.loads(path.read_bytes())]
+            if len(found) != members:
+                raise ValueError(f"{len(found)} models")
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CorruptError(f"{path} is damaged, so later pairs would be labelled otherwise: {ANEW}") from error
+        return found
+
+    def keep(self, shifts: Sequence[ClassShift]) -> None:
+        """For the rest of the pairs, should this run be interrupted."""
+        self.write(SHIFTS, (json.dumps([shift.figures() for shift in shifts], indent=2) + "\n").encode())
 
     def write(self, name: str, payload: bytes) -> None:
         """A file of the folder, whole."""

@@ -21,6 +21,7 @@ from cdengine.data.layouts import PairFiles
 from cdengine.errors import OutputError
 from cdengine.events import Reporter
 from cdengine.inference.evaluatefiles import DATES
+from cdengine.inference.labelshift import ClassShift
 from cdengine.inference.pseudolabelrows import Totals
 from cdengine.raster.paths import parse
 from cdengine.raster.quiet import opened
@@ -68,7 +69,9 @@ def draw_pictures(
     return sheet(rows)
 
 
-def report_page(picture: bytes, totals: Totals, facts: Mapping[str, Any], colours: Sequence[Rgb]) -> str:
+def report_page(
+    picture: bytes, totals: Totals, facts: Mapping[str, Any], shifts: Sequence[ClassShift], colours: Sequence[Rgb]
+) -> str:
     """One HTML page with the figures and the picture."""
     figures = totals.figures()
     lead = (
@@ -77,7 +80,7 @@ def report_page(picture: bytes, totals: Totals, facts: Mapping[str, Any], colour
         f"{100 * totals.labelled_share:.1f} % of all pixels have one."
     )
     classes = [
-        [f'<span style="color:{css(tint)}">■</span> {text_of(name)}', _percent(share)]
+        [_key(name, tint), _percent(share)]
         for (name, share), tint in zip(figures["class_share"].items(), colours, strict=True)
     ]
     members = [
@@ -103,12 +106,35 @@ def report_page(picture: bytes, totals: Totals, facts: Mapping[str, Any], colour
             _contradictions(totals),
             section("Labelled by the vote, of the unchanged pixels", table(("Class", "Share"), classes)),
             section("Members", table(("Model", "Abstained", "Followed by the vote"), members) + agreed),
+            section("How common the classes are", _shares(shifts, colours)),
             section("Some pairs", shown),
             section("How", table(("", ""), ([text_of(key), text_of(value)] for key, value in told.items()))),
         ]
     )
     footer = f"cdengine {__version__}, {time.strftime('%Y-%m-%d %H:%M')}"
     return PAGE.substitute(title="Pseudo labels", footer=text_of(footer), body=body)
+
+
+def _shares(shifts: Sequence[ClassShift], colours: Sequence[Rgb]) -> str:
+    if not shifts:
+        return ""
+    rows = [
+        [
+            _key(name, tint),
+            _percent(shifts[0].labelled[name]),
+            *(f"{_percent(shift.unchanged[name])}, × {shift.weights[name]:.2f}" for shift in shifts),
+        ]
+        for name, tint in zip(shifts[0].labelled, colours, strict=True)
+    ]
+    head = ("Class", "Among real labels", *(f"Unchanged ground, by {text_of(shift.model)}" for shift in shifts))
+    return table(head, rows) + (
+        "<p>Estimated from what each model says where labels are and where none are. Its probabilities were multiplied "
+        "by the factors before it voted.</p>"
+    )
+
+
+def _key(name: str, tint: Rgb) -> str:
+    return f'<span style="color:{css(tint)}">■</span> {text_of(name)}'
 
 
 def _contradictions(totals: Totals) -> str:

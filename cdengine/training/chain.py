@@ -151,6 +151,7 @@ class _Run:
             split=data.train,
             tta=votes.tta,
             min_confidence=votes.min_confidence,
+            label_shift=votes.label_shift,
             device=trainer.device,
             precision=trainer.precision,
             resume=chain.pseudo_labels.is_dir(),

@@ -34,10 +34,12 @@ class PseudoLabelConfig:
     Attributes:
         tta: test-time augmentation of each teacher.
         min_confidence: probability that a class must have at both dates, or the teacher abstains.
+        label_shift: estimate how common each class is on unchanged ground, and vote accordingly.
     """
 
     tta: Literal["none", "flip", "six", "d4"] = "six"
     min_confidence: float = 0.0
+    label_shift: bool = False
 
 
 @dataclass(frozen=True)
