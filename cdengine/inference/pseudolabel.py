@@ -29,6 +29,7 @@ from cdengine.inference.pseudolabelfolder import PICTURE, REPORT, Folder, inputs
 from cdengine.inference.pseudolabelreport import draw_pictures, report_page
 from cdengine.inference.pseudolabelrows import Row, Totals
 from cdengine.inference.votes import ABSTAINED, agreement, majority, vote
+from cdengine.raster.grid import Grid
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -264,9 +265,7 @@ class _Job:
         for pair in self._reporter.each(chosen, "label shift", len(chosen), "pairs"):
             _, given, unchanged = self._truth(pair)
             for member, count in zip(self._members, counts, strict=True):
-                output = self._output(member, pair, unchanged.shape)
-                for own, labels in zip(np.split(output.probability[1:], 2), given, strict=True):
-                    count.add(own, np.where(output.valid, labels, ABSTAINED), unchanged & output.valid)
+                self._count(count, self._output(member, pair, unchanged.shape), given, unchanged)
                 self._reporter.check()
         if not counts[0].known:
             raise DatasetError(
@@ -289,11 +288,10 @@ class _Job:
     def _label(self, pair: PairFiles, writer: LabelWriter) -> Row:
         change, given, unchanged = self._truth(pair)
         valid, votes = np.ones(change.shape, bool), []
-        for number, member in enumerate(self._members):
-            output = self._output(member, pair, change.shape)
-            votes.append(self._vote(number, output.probability, unchanged))
-            valid &= output.valid
-            grid = output.grid
+        for number in range(len(self._members)):
+            own, seen, grid = self._asked(number, pair, unchanged)
+            votes.append(own)
+            valid &= seen
             self._reporter.check()
         unchanged &= valid
         votes = [np.where(unchanged, own, ABSTAINED).astype(np.uint8) for own in votes]
@@ -314,6 +312,11 @@ class _Job:
             followed=[int(np.count_nonzero(unchanged & (one == found) & (found != ABSTAINED))) for one in votes],
         )
 
+    @staticmethod
+    def _count(count: LabelShift, output: Output, given: Sequence[Array], unchanged: Array) -> None:
+        for own, labels in zip(np.split(output.probability[1:], 2), given, strict=True):
+            count.add(own, np.where(output.valid, labels, ABSTAINED), unchanged & output.valid)
+
     def _truth(self, pair: PairFiles) -> tuple[Array, tuple[Array, Array], Array]:
         """The change label, the labels of both dates as codes, and bool (H, W): what is voted on."""
         change, given = self._labels.read(pair).change, self.given(pair)
@@ -330,9 +333,10 @@ class _Job:
             )
         return output
 
-    def _vote(self, number: int, probabilities: Array, unchanged: Array) -> Array:
+    def _asked(self, number: int, pair: PairFiles, unchanged: Array) -> tuple[Array, Array, Grid]:
+        """A member's vote, and where it saw data; its probabilities, many times as large, are not kept."""
+        output = self._output(self._members[number], pair, unchanged.shape)
         if self.shifts:
-            weights = self.shifts[number].factors
-            before, after = (corrected(own, weights) for own in np.split(probabilities[1:], 2))
-            probabilities = np.concatenate([probabilities[:1], before, after])
-        return vote(probabilities, unchanged, self._options.min_confidence)
+            for own in np.split(output.probability[1:], 2):
+                own[...] = corrected(own, self.shifts[number].factors)
+        return vote(output.probability, unchanged, self._options.min_confidence), output.valid, output.grid

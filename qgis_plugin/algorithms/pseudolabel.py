@@ -70,6 +70,14 @@ class PseudoLabel(EngineAlgorithm):
             most=0.999,
             decimals=3,
         ),
+        fields.Switch(
+            "LABEL_SHIFT",
+            "Correct for how common the classes are",
+            "Estimates how common each class is on unchanged ground, where roads or water may cover far more than among "
+            "the labels of what changed, and corrects the models' probabilities before they vote.",
+            "--label-shift",
+            advanced=True,
+        ),
         learning.CLASSES,
         learning.CODING,
         *learning.BANDS,

@@ -29,7 +29,8 @@ def test_defaults(qgis, fake, own, data, models, tmp_path, feedback):  # noqa: F
     given = options(words)
     assert words[0] == "pseudo-label" and members(words) == models and given["--output"] == str(tmp_path / "out")
     assert (given["--data"], given["--layout"], given["--split"], given["--tta"]) == (data, "second", "train", "six")
-    assert given["--min-confidence"] == "0.0" and given["--device"] == "auto" and "--overwrite" not in given
+    assert given["--min-confidence"] == "0.0" and given["--device"] == "auto"
+    assert "--overwrite" not in given and "--label-shift" not in given
     assert not {"--resume", "--classes", "--tile", "--workers"} & set(given)
     assert result["OUTPUT"] == result["PSEUDO_LABELS"] == str(tmp_path / "out")
     assert os.path.isfile(result["REPORT"]) and os.path.isfile(result["PICTURE"])
@@ -45,6 +46,7 @@ def test_options(qgis, fake, own, data, models, tmp_path):  # noqa: F811
         "pseudolabel",
         {"DATA": data, "LAYOUT": "senseearth", "SPLIT": "all", "MODELS": models[:1], "TTA": "none", "DEVICE": "cuda:1",
          "MIN_CONFIDENCE": 0.75, "CLASSES": "water;low vegetation", "TILE": 256, "RESUME": True,
+         "LABEL_SHIFT": True,
          "CODING": "soft", "BANDS_BEFORE": "4,3,2", "BANDS_AFTER": "3,2,1",
          "OUTPUT": "TEMPORARY_OUTPUT"},
     )  # fmt: skip
@@ -54,6 +56,7 @@ def test_options(qgis, fake, own, data, models, tmp_path):  # noqa: F811
     assert given["--min-confidence"] == "0.75" and given["--device"] == "cuda:1" and given["--tile"] == "256"
     assert words[words.index("--classes") + 1 :][:2] == ["water", "low vegetation"] and members(words) == models[:1]
     assert (given["--label-coding"], given["--bands-before"], given["--bands-after"]) == ("soft", "4,3,2", "3,2,1")
+    assert "--label-shift" in given
     assert "--resume" in given and "--overwrite" not in given, "the engine takes one of them"
 
 

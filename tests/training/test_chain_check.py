@@ -159,6 +159,14 @@ def test_pairs_that_no_list_can_name(tmp_path):
         check_chain(chain)
 
 
+def test_the_recipe_says_how_the_teachers_vote(data, tmp_path, monkeypatch):
+    stages = Stages(monkeypatch)
+    votes = {"tta": "flip", "min_confidence": 0.25, "label_shift": True}
+    run_chain(load_chain(recipe(data, tmp_path, pseudo_labels=votes)))
+    (asked,) = stages.named("label")
+    assert {name: getattr(asked, name) for name in votes} == votes
+
+
 def test_the_page_says_on_what_the_figures_are(data, tmp_path, monkeypatch):
     Stages(monkeypatch)
     page = run_chain(load_chain(recipe(data, tmp_path, evaluation={"tta": "flip"}))).report.read_text()
