@@ -73,7 +73,7 @@ class PseudoLabel(EngineAlgorithm):
         fields.Switch(
             "LABEL_SHIFT",
             "Correct for how common the classes are",
-            "Estimates how common each class is on unchanged ground, where roads or water may cover far more than among "
+            "Estimates how common each class is on unchanged ground, where roads or water may cover more than among "
             "the labels of what changed, and corrects the models' probabilities before they vote.",
             "--label-shift",
             advanced=True,
