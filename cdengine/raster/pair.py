@@ -163,7 +163,9 @@ class Pair:
         ratio = geometry.linear_ratio(grids[0], mapping, overlap)
         notes.append(geometry.check_ratio(ratio, allowed=allow_coarse))
         if isinstance(mapping, ProjectedMapping):
-            notes.append(mapping.projection.warning(geometry.pixel_metres(grids[0])))
+            coarse = mapping.projection.warning(geometry.pixel_metres(grids[0]))
+            helps = "" if align == "register" else "; --align register helps too"
+            notes.append(coarse and coarse + helps)
         chosen = grids[1] if grid == "after" or (grid == "finer" and ratio > 1.001) else grids[0]
         pair = cls(first, second, chosen, shift, align, reporter)
         if pair.overlap < 0.01:

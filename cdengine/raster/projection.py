@@ -88,7 +88,7 @@ class Projection:
         known = "an unknown accuracy" if self.accuracy_m is None else f"an accuracy of about {self.accuracy_m:g} m"
         return (
             f"the CRSs are brought together with {known}; a better way (about {self.missing[0]:g} m) needs "
-            f"{self.missing[1]} (`projsync --file {self.missing[1].split(',')[0]}`); --align register helps too"
+            f"{self.missing[1]} (`projsync --file {self.missing[1].split(',')[0]}`)"
         )
 
     def _move(self, x: Array, y: Array, direction: TransformDirection) -> tuple[Array, Array]:

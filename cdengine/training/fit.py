@@ -169,6 +169,7 @@ class _Run:
             network.load_state_dict(loaded.module.state_dict())
             data = replace(data, before=card.before, after=card.after)
         if fresh and model.pretrained == "timm":
+            self.reporter.info("looking for timm's weights of the backbone, in its cache or over the network")
             fetch_backbone(network)
         elif fresh and model.pretrained is not None:
             load_backbone(network, model_path(model.pretrained))

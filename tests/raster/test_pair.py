@@ -15,6 +15,7 @@ from cdengine import errors
 from cdengine.events import Cancellation, CollectSink, Reporter
 from cdengine.raster.grid import Window
 from cdengine.raster.pair import Pair
+from cdengine.raster.projection import Projection
 
 
 # ------------------------------------------------------------------ one answer, however it is read
@@ -227,3 +228,13 @@ def test_a_changed_input_is_noticed(tmp_path, rng):
         Path(after).unlink()
         with pytest.raises(errors.ChangedError):
             pair.check_unchanged()
+
+
+@pytest.mark.parametrize("align", ["auto", "register"])
+def test_a_coarse_transformation_is_told_with_what_is_left_to_do(tmp_path, rng, monkeypatch, align):
+    monkeypatch.setattr(Projection, "warning", lambda *_: "the CRSs are brought together roughly")
+    to, crs = PLACES["othercrs"]
+    before, after = twin(tmp_path, rng, to=to, crs=crs, dtype="float32")
+    with Pair.open(before, after, align=align) as pair:
+        (told,) = [note for note in pair.notes if "roughly" in note]
+    assert ("--align register" in told) == (align == "auto")
