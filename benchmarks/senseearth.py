@@ -73,16 +73,21 @@ def rendered() -> Path:
     return root
 
 
+def chain_folder(seed: int, label_shift: bool = False) -> Path:
+    """Where the chain of a seed lies."""
+    return BUILD / f"{'shift' if label_shift else 'seed'}{seed}"
+
+
 def chained(root: Path, seed: int, sets: Iterable[str]) -> dict[str, dict[str, float]]:
     """Figures of every network of one seed's chain; a chain that was interrupted goes on."""
-    output = BUILD / f"seed{seed}"
+    output = chain_folder(seed)
     chain = load_chain(RECIPE, [*sets, f"seed={seed}", f"data.root={root}", f"output={output}"])
     return run_chain(chain, resume=True).figures
 
 
 def shifted(seed: int) -> dict[str, dict[str, float]]:
     """Figures of the chain of the same teachers, whose votes are corrected for label shift."""
-    first, output = BUILD / f"seed{seed}", BUILD / f"shift{seed}"
+    first, output = chain_folder(seed), chain_folder(seed, label_shift=True)
     if not (output / "chain.yaml").is_file():
         for folder in ("teachers", "students-without"):
             shutil.copytree(first / folder, output / folder, dirs_exist_ok=True)

@@ -1,6 +1,6 @@
 """What pseudo labels of `benchmarks.senseearth` are worth: votes against the truth of the rendered scenes.
 
-    python -m benchmarks.senseearth_votes [--seed 0] [--every 8] [--picture docs/images/pseudo_labels.jpg]
+    python -m benchmarks.senseearth_votes [--seed 0] [--every 8] [--label-shift] [--picture docs/images/pseudo_labels.jpg]
 
 Needs the chain of that seed. Truth is the class of the rendered ground before, on pixels that carry no label.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.senseearth import BUILD, NAMES, SPLITS, rendered, scene
+from benchmarks.senseearth import NAMES, SPLITS, chain_folder, rendered, scene
 from cdengine.raster.spec import class_colours
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -31,10 +31,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=8, help="every so manieth training pair")
+    parser.add_argument("--label-shift", action="store_true", help="votes of the chain that corrects for it")
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     root, kinds = rendered() / "train", len(NAMES)
-    votes = BUILD / f"seed{args.seed}" / "pseudo-labels"
+    votes = chain_folder(args.seed, args.label_shift) / "pseudo-labels"
     colours = np.array([(235, 235, 235), *(colour[:3] for colour in class_colours(NAMES))], np.uint8)
     counts, learnt = np.zeros((kinds, kinds + 1), np.int64), np.zeros(kinds, np.int64)
     rows: list[Array] = []
