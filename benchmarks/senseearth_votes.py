@@ -1,6 +1,6 @@
 """What pseudo labels of `benchmarks.senseearth` are worth: votes against the truth of the rendered scenes.
 
-    python -m benchmarks.senseearth_votes [--seed 0] [--every 8] [--label-shift] [--picture docs/images/pseudo_labels.jpg]
+    python -m benchmarks.senseearth_votes [--seed 0] [--every 8] [--label-shift] [--picture FILE]
 
 Needs the chain of that seed. Truth is the class of the rendered ground before, on pixels that carry no label.
 """
