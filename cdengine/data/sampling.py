@@ -16,6 +16,7 @@ from cdengine.data.codings import IGNORE, LabelFormat
 from cdengine.data.labels import read_change, read_classes
 from cdengine.data.layouts import PairFiles
 from cdengine.data.pairs import Draw
+from cdengine.errors import LabelError
 from cdengine.events import Reporter
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -24,29 +25,36 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def change_shares(files: Sequence[PairFiles], labels: LabelFormat, reporter: Reporter | None = None) -> Array:
     """Share of changed pixels among the labelled ones of each pair, float64 (N,); 0 where nothing is labelled.
 
-    Warns once where the classes of the two dates contradict each other (see `agreement`).
+    Warns once where the classes of the two dates contradict each other, or the change label (see `agreement`).
 
     Args:
         files: labelled pairs.
         labels: with a known change coding, as `ChangePairs.labels` has.
         reporter: takes the progress and the warning.
+
+    Raises:
+        LabelError: values without a meaning, or labels of a pair that differ in size.
     """
-    reporter, contradictions = reporter or Reporter(), Contradictions()
+    reporter, contradictions = reporter or Reporter(), Contradictions.among(files)
     channels = labels.channels or (None, None, None)
     shares = np.zeros(len(files))
     for i, pair in enumerate(reporter.each(files, "change shares", len(files), "files")):
+        change = None
         if pair.change is not None and labels.change is not None:
             change = read_change(pair.change, labels.change, channels[0])
-        elif pair.before_classes is not None and pair.after_classes is not None and labels.classes is not None:
+        if pair.before_classes is not None and pair.after_classes is not None and labels.classes is not None:
             sides = zip((pair.before_classes, pair.after_classes), channels[1:], strict=True)
             before, after = (read_classes(path, labels.classes, channel) for path, channel in sides)
-            change = implied_change(before, after)
-            contradictions.add(pair.before_classes, change)
-        else:
-            continue
-        shares[i] = (change == 1).sum() / max(1, (change != IGNORE).sum())
-    if contradictions.found:
-        reporter.warning(contradictions.warning())
+            if not before.shape == after.shape == (before if change is None else change).shape:
+                raise LabelError(
+                    f"{pair.before_classes}: the labels of {pair.name} differ in size; use one grid for all"
+                )
+            contradictions.add(pair.before_classes, before, after, change)
+            change = implied_change(before, after) if change is None else change
+        if change is not None:
+            shares[i] = (change == 1).sum() / max(1, (change != IGNORE).sum())
+    for line in contradictions.warnings():
+        reporter.warning(line)
     return shares
 
 

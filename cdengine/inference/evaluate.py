@@ -153,8 +153,8 @@ class _Job:
             self.reporter.warning(
                 f"{run.name}: {run.unpredicted:,} labelled pixels have no prediction and are not scored"
             )
-        if number == 1 and self.labels.contradictions.found:
-            self.reporter.warning(self.labels.contradictions.warning())
+        for line in self.labels.contradictions.warnings() if number == 1 else ():
+            self.reporter.warning(line)
         return run
 
     def _measure_model(self, model: ModelRun, label: str, stage: Stage, *, gallery: bool) -> RunScores:
@@ -277,6 +277,7 @@ class _Job:
         for name in publication.targets:
             path = publication.temporary(name)
             if name == "metrics":
+            found["disagreeing_label_px"] = sum(self.labels.contradictions.disagreeing.values())
                 write_json(path, result)
             elif name == "csv":
                 write_csv(path, runs)

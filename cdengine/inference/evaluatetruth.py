@@ -57,7 +57,7 @@ class Labels:
     Attributes:
         format: how, with the coding of change that was found.
         classes: names of the land-cover classes that are scored, empty for binary sets.
-        contradictions: pixels met so far that have a class at one date only, where no change label decides.
+        contradictions: pixels met so far whose labels contradict each other.
     """
 
     def __init__(self, pairs: Sequence[PairFiles], form: LabelFormat, reporter: Reporter) -> None:
@@ -72,7 +72,7 @@ class Labels:
         changes = [pair.change for pair in pairs if pair.change is not None]
         if form.change is None and changes:
             form = replace(form, change=find_coding(changes, reporter, self._channels[0]))
-        self.format, self.contradictions = form, Contradictions()
+        self.format, self.contradictions = form, Contradictions.among(pairs)
         semantic = form.classes is not None and any(pair.before_classes is not None for pair in pairs)
         self.classes = form.classes.names if semantic and form.classes is not None else ()
 
@@ -80,7 +80,7 @@ class Labels:
         """The labels of a labelled pair.
 
         Without a change label, changed is what has a class at both dates, unchanged what has none. Pixels with a class
-        at one date only contradict themselves: they are counted and not scored.
+        at one date only contradict themselves: they are counted, and scored only as a change label decides.
 
         Raises:
             LabelError: values without a meaning, class names that are not known, or labels of different sizes.
@@ -96,9 +96,9 @@ class Labels:
                 read_classes(path, coding, channel)
                 for path, channel in zip((pair.before_classes, pair.after_classes), self._channels[1:], strict=True)
             )
-            if change is None and dates[0].shape == dates[1].shape:
-                change = implied_change(dates[0], dates[1])
-                self.contradictions.add(pair.before_classes, change)
+            if dates[0].shape == dates[1].shape == (dates[0] if change is None else change).shape:
+                self.contradictions.add(pair.before_classes, dates[0], dates[1], change)
+                change = implied_change(dates[0], dates[1]) if change is None else change
         if change is None or (dates is not None and any(date.shape != change.shape for date in dates)):
             raise LabelError(f"{pair.before_classes}: the labels of {pair.name} differ in size; use one grid for all")
         return Truth(change, None if dates is None else (codes(change, dates[0]), codes(change, dates[1])))

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from cdengine.data.codings import LabelFormat
+from cdengine.data.codings import FORMATS, LabelFormat
 from cdengine.data.layouts import PairFiles, find_pairs
 from cdengine.data.manifest import label_format
 from cdengine.data.pairs import ChangePairs
 from cdengine.data.sampling import PairSampler, balanced_weights, change_shares
+from cdengine.errors import LabelError
 from cdengine.events import CollectSink, Reporter
 
 
@@ -39,7 +40,18 @@ def test_dates_that_contradict_each_other_are_warned_of_once(shared_data):
     assert sum(int((samples[i]["change"] == 255).sum()) for i in range(4)) == 1633
     for share, sample in zip(shares, samples, strict=True):
         assert share == float((sample["change"] == 1).sum()) / float((sample["change"] != 255).sum())
-    assert not [e for e in _events(files, root) if e.get("level") == "warning"]  # a change label decides
+    (told,) = [e["message"] for e in _events(files, root) if e.get("level") == "warning"]
+    assert told.startswith("1,633 pixel(s) of 4 pair(s), the first ") and told.endswith(
+        "the change labels decide what changed there"
+    )
+
+
+def test_labels_of_unlike_size_are_told(make_pairs, tmp_path, save):
+    for folder, height in (("label1", 4), ("label2", 5)):
+        save(tmp_path / folder / "a.png", np.zeros((height, 4), np.uint8))
+    one, two = tmp_path / "label1" / "a.png", tmp_path / "label2" / "a.png"
+    with pytest.raises(LabelError, match=r"label1.*differ in size"):
+        change_shares([PairFiles("a", one, two, None, one, two)], FORMATS["second"])
 
 
 def _events(files, root):

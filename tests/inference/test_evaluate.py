@@ -273,20 +273,6 @@ def test_semantic_predictions_perfect_and_shifted(tmp_path, rng):
     assert {"miou", "sek", "fscd", "score"} <= set(json.loads((tmp_path / "m.json").read_text())["images"][0])
 
 
-def test_a_class_at_one_date_only_is_not_scored(tmp_path):
-    before, after = np.zeros((2, 40, 50), np.uint8)
-    before[:10], after[:12] = 1, 2  # two rows contradict themselves
-    write_second(tmp_path / "set", {"a": (before, after)})
-    for index, date in enumerate((before, after), 1):
-        write_masks(tmp_path / "out" / f"label{index}", {"a": date})
-    sink = CollectSink()
-    told = {"classes": CLASSES, "reporter": Reporter(sink)}
-    result = evaluate(tmp_path / "set", "second", "all", predictions=tmp_path / "out", **told)
-    assert result.protocol["contradicting_label_px"] == 2 * 50
-    assert any(event.get("message", "").startswith("100 pixel(s) of 1 pair(s)") for event in sink.events)
-    assert result.pooled["tp"] == 500 and result.pooled["f1"] == result.pooled["fscd"] == 1
-
-
 def test_a_semantic_model_whose_classes_come_in_another_order(tmp_path, monkeypatch, rng):
     monkeypatch.setitem(METHODS_TABLE, "semantic", Semantic)
     write_second(tmp_path / "set", second_codes(rng))

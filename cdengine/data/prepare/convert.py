@@ -75,7 +75,7 @@ def convert(
     labels = label_format(source, layout)
     assert labels.classes is not None
     colours = _Colours(labels.classes.colours, rgb_labels)
-    contradictions = Contradictions()
+    contradictions = Contradictions.among(pair for pairs in parts.values() for pair in pairs)
     with DatasetFolder(output, inputs=[source], overwrite=overwrite, reporter=reporter) as folder:
         folder.require_space(sum(_size(pair) for pairs in parts.values() for pair in pairs))
         counts = {split: SplitCount() for split in parts}
@@ -86,8 +86,10 @@ def convert(
                 for number, pair in enumerate(labelled):
                     assert data is not None
                     sample = data.read(number)
-                    if pair.change is None and pair.before_classes is not None:
-                        contradictions.add(pair.before_classes, sample["change"].numpy())
+                    if pair.before_classes is not None and pair.after_classes is not None:
+                        dates = sample["before_classes"].numpy(), sample["after_classes"].numpy()
+                        change = None if pair.change is None else sample["change"].numpy()
+                        contradictions.add(pair.before_classes, *dates, change)
                     _write_labels(sample, folder.path / split, _flat(pair.name), counts[split], colours)
                     stage.advance()
                 for pair in pairs:
@@ -106,11 +108,13 @@ def convert(
         }
         if layout in COLOURED:
             facts["contradicting"] = {"pairs": contradictions.pairs, "pixels": contradictions.pixels}
+            against = contradictions.disagreeing
+            facts["disagreeing"] = {"pairs": len(against), "pixels": sum(against.values())}
         with writing(folder.path):
             write_manifest(folder.path, facts)
         folder.commit()
-    if contradictions.found:
-        reporter.warning(contradictions.warning())
+    for line in contradictions.warnings():
+        reporter.warning(line)
     return PrepareResult(
         str(output),
         "second",
@@ -118,6 +122,7 @@ def convert(
         classes=labels.classes.names,
         contradicting_pairs=contradictions.pairs,
         contradicting_pixels=contradictions.pixels,
+        treatment=contradictions.treatment,
         seconds=round(time.monotonic() - began, 3),
     )
 

@@ -76,6 +76,7 @@ class PrepareResult:
         seconds: wall-clock time.
         contradicting_pairs: pairs of a download that have a class at one date only somewhere.
         contradicting_pixels: where they do.
+        treatment: what becomes of those pixels.
     """
 
     output: str
@@ -88,6 +89,7 @@ class PrepareResult:
     seconds: float = 0.0
     contradicting_pairs: int = 0
     contradicting_pixels: int = 0
+    treatment: str = ""
 
     @property
     def patches(self) -> int:
@@ -107,7 +109,7 @@ class PrepareResult:
         if self.contradicting_pairs:
             lines.append(
                 f"  a class at one date only: {self.contradicting_pixels:,} pixels of {self.contradicting_pairs:,} "
-                "pairs, ignored as change"
+                f"pairs; {self.treatment}"
             )
         if self.classes:
             lines.append(f"  classes: {', '.join(self.classes)}")

@@ -194,6 +194,21 @@ def test_dates_that_contradict_each_other_are_told(tmp_path, save, rng):
     assert sample["after_classes"].tolist() == [[2, 255, 1, 1]]
 
 
+def test_a_change_folder_decides_and_the_contradictions_are_told_all_the_same(tmp_path, shared_data):
+    sink = CollectSink()
+    source = shared_data / "semantic" / "second_fig"
+    done = convert("second", source, tmp_path / "d", reporter=Reporter(sink))
+    assert (done.contradicting_pairs, done.contradicting_pixels) == (4, 1633)
+    (warning,) = [event["message"] for event in sink.events if event.get("level") == "warning"]
+    assert warning.startswith("1,633 pixel(s) of 4 pair(s)") and "ignored" not in warning
+    assert "1,633 pixels of 4 pairs; the change labels decide what changed there" in done.summary()
+    facts = json.loads((tmp_path / "d" / "dataset.json").read_text())
+    assert facts["contradicting"] == {"pairs": 4, "pixels": 1633} and facts["disagreeing"] == {"pairs": 0, "pixels": 0}
+    for written in (tmp_path / "d").glob("train/label/*.png"):
+        given = np.asarray(Image.open(source / "change" / written.name))
+        assert np.array_equal(values(written), given > 0), "the pixels are what they were"
+
+
 def test_lists_name_every_tenth_pair(tmp_path, download):
     names = [f"{number:05}" for number in range(21)]
     convert("second", download(names), tmp_path / "d")
