@@ -20,8 +20,9 @@ def small_networks(monkeypatch):
     monkeypatch.setitem(zoo.ARCHITECTURES, "tiny-bn", small_training.BatchNormed)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
+    """Of the runs that other fixtures make, too: sums of another number of threads differ in the last bit."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
