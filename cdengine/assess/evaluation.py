@@ -81,10 +81,14 @@ def write_evaluation(path: Path, page: EvaluationPage) -> None:
         _curves(page),
         _transitions(page),
         _images(page.images),
-        section("How it was measured", table(("", ""), ((text_of(k), text_of(v)) for k, v in page.protocol.items()))),
+        section("How it was measured", table(("", ""), ([text_of(k), _said(v)] for k, v in page.protocol.items()))),
     ]
     body = "\n".join(section for section in sections if section)
     path.write_text(PAGE.substitute(title=text_of(page.title), footer=text_of(page.footer), body=body), "utf-8")
+
+
+def _said(value: object) -> str:
+    return text_of(", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value)
 
 
 def _figures(rows: Mapping[str, Mapping[str, float]]) -> str:

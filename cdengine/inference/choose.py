@@ -14,6 +14,7 @@ from cdengine.inference.allocator import keep_freed
 from cdengine.inference.augment import Augmented
 from cdengine.inference.detector import Detector
 from cdengine.inference.ensemble import Ensemble
+from cdengine.inference.modelnames import labels, refuse_twins
 from cdengine.inference.options import DetectOptions
 from cdengine.methods.table import METHODS
 from cdengine.models.container import read_card
@@ -38,15 +39,17 @@ class Choice:
     Attributes:
         names: what was asked for, "default" replaced.
         files: the model files among them.
+        labels: what people call each, see `modelnames.labels`.
     """
 
     names: tuple[str, ...]
     files: tuple[Path, ...]
+    labels: tuple[str, ...]
 
     @property
     def label(self) -> str:
         """For tags and the report."""
-        return " + ".join(Path(name).name if Path(name) in self.files else name for name in self.names)
+        return " + ".join(self.labels)
 
 
 def wants_default(options: DetectOptions) -> bool:
@@ -88,6 +91,7 @@ def resolve(options: DetectOptions, bands: int, reporter: Reporter) -> Choice:
     Raises:
         UnknownModelError: neither a method, a shipped model, nor a file.
         ModelError: a file that is no model; see `container.read_card`.
+        UsageError: a model is named twice.
     """
     names, files = [], []
     rgb = bands == 3
@@ -102,7 +106,9 @@ def resolve(options: DetectOptions, bands: int, reporter: Reporter) -> Choice:
         if name not in METHODS and name not in SHIPPED:
             files.append(_file(name))
         names.append(name)
-    return Choice(tuple(names), tuple(files))
+    if len(names) > 1:
+        refuse_twins(names, "--ensemble")
+    return Choice(tuple(names), tuple(files), tuple(labels(names)))
 
 
 def _file(name: str) -> Path:
@@ -126,7 +132,7 @@ def build(choice: Choice, options: DetectOptions, reporter: Reporter) -> Detecto
         choose_device(options.device)  # asked for by name: an absent one is an error even where it would not be used
         reporter.warning(f"--device {options.device}: training-free methods run on the CPU")
     members: list[Detector] = [_member(name, options, reporter) for name in choice.names]
-    detector = members[0] if len(members) == 1 else Ensemble(members)
+    detector = members[0] if len(members) == 1 else Ensemble(members, choice.labels)
     return detector if options.tta == "none" else Augmented(detector, options.tta)
 
 

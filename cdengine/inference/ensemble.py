@@ -20,6 +20,7 @@ class Ensemble:
 
     Attributes:
         name: the members' names joined by "+".
+        names: of the members, as they are told.
         classes: of every member.
         margin: the largest of the members'.
         tile: the largest that a member prefers; not there where none prefers any.
@@ -27,21 +28,26 @@ class Ensemble:
 
     tile: int
 
-    def __init__(self, members: Sequence[Detector]) -> None:
+    def __init__(self, members: Sequence[Detector], names: Sequence[str] = ()) -> None:
         """Takes at least one member.
+
+        Args:
+            members: the detectors.
+            names: what to call them where their own names do not tell them apart; () for their own names.
 
         Raises:
             ModelTaskError: members tell different classes.
         """
         first = members[0]
-        for member in members[1:]:
+        self.names = tuple(names) or tuple(member.name for member in members)
+        for name, member in zip(self.names, members, strict=True):
             if member.classes != first.classes:
                 raise ModelTaskError(
-                    f"an ensemble needs members of the same classes: {first.name} tells {_said(first)}, "
-                    f"{member.name} tells {_said(member)}"
+                    f"an ensemble needs members of the same classes: {self.names[0]} tells {_said(first)}, "
+                    f"{name} tells {_said(member)}"
                 )
         self._members = tuple(members)
-        self.name = "+".join(member.name for member in members)
+        self.name = "+".join(self.names)
         self.classes = first.classes
         self.margin = max(member.margin for member in members)
         self._adopt(max, "tile")
@@ -81,8 +87,8 @@ class Ensemble:
     def describe(self) -> dict[str, str | float]:
         """Every member's facts behind the member's name, and how many there are."""
         facts: dict[str, str | float] = {"members": float(len(self._members))}
-        for number, member in enumerate(self._members, 1):
-            facts[f"member_{number}"] = member.name
+        for number, (name, member) in enumerate(zip(self.names, self._members, strict=True), 1):
+            facts[f"member_{number}"] = name
             facts |= {f"member_{number}_{key}": value for key, value in member.describe().items()}
         return facts
 

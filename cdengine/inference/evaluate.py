@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,17 +23,19 @@ from cdengine.errors import DatasetError, InputError, ModelTaskError, UsageError
 from cdengine.events import Reporter, Stage
 from cdengine.inference.evaluatefiles import LabelWriter, PredictionFolder
 from cdengine.inference.evaluategallery import Gallery, Shown
-from cdengine.inference.evaluatemodel import CROP, ModelRun, Output, distinct, model_paths, refuse_twins
+from cdengine.inference.evaluatemodel import CROP, ModelRun, Output, distinct, model_paths
 from cdengine.inference.evaluateoptions import EvaluateOptions
 from cdengine.inference.evaluateresult import EvaluationResult, plain_figures, result_of, write_csv, write_json
 from cdengine.inference.evaluatescores import Predicted, RunScores
 from cdengine.inference.evaluatetruth import Labels, Truth, colours_of, label_colours
+from cdengine.inference.modelnames import labels, refuse_twins
 from cdengine.raster.publish import Publication
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PathLike = str | os.PathLike[str]
 TOLD = ("precision", "recall", "f1", "iou", "ap", "miou", "sek", "fscd", "score")  # as metric events
 PER_PAIR = "found by the method for each pair"
+FACTS = re.compile(r"model_sha256|architecture|device|precision|members|member_\d+(_model_sha256)?")  # of a detector
 EMPTY = "0/0 is 1 where neither labels nor prediction hold a change, else 0; average precision without change is 0"
 
 
@@ -135,10 +138,11 @@ class _Job:
             with self.reporter.stage("evaluate", total, "pairs") as stage:
                 return [self._told(self._measure_files(Path(self.options.predictions), stage), 1)]
         runs = []
+        names = labels([name for group in models for name in group]) if len(models) > 1 else []
         # the stage is opened for each model, after its loading, which is a stage of its own
         for number, group in enumerate(models, 1):
             model = ModelRun(group, self.wanted[0], self.options, self.reporter)
-            label = group[0] if len(models) > 1 else model.label
+            label = names[number - 1] if names else model.label
             with self.reporter.stage("evaluate", total, "pairs", total // len(models) * (number - 1)) as stage:
                 runs.append(self._told(self._measure_model(model, label, stage, gallery=number == 1), number))
         return runs
@@ -256,7 +260,11 @@ class _Job:
             found["tiles"] = "blended over each whole image, as detect does"
         else:
             found["tiles"] = f"{CROP} px without overlap, each by itself; objects and boundaries on the joined map"
-        found |= runs[0].facts if len(runs) == 1 else {"models": [run.name for run in runs]}
+        if len(runs) == 1:
+            found |= runs[0].facts
+        else:
+            found["models"] = [run.name for run in runs]
+            found["models_sha256"] = [str(run.facts.get("model_sha256", "")) for run in runs]
         if options.predictions is None:
             found["tta"] = options.tta
         found |= {"unpredicted_px": sum(run.unpredicted for run in runs), "ignored_label": IGNORED}
@@ -341,9 +349,10 @@ def _predicted(output: Output, threshold: float, order: Array | None) -> Predict
 
 
 def _facts(model: ModelRun) -> dict[str, Any]:
-    described = model.detector.describe()
-    kept = ("model_sha256", "architecture", "device", "precision", "members")
-    return {"model": model.label} | {name: described[name] for name in kept if name in described}
+    """Which model, by its name, file and sum, those of every member of an ensemble, and on what it ran."""
+    found: dict[str, Any] = {"model": model.label}
+    found |= {"model_files": [str(path) for path in model.files]} if model.files else {}
+    return found | {key: value for key, value in model.detector.describe().items() if FACTS.fullmatch(key)}
 
 
 def _best(scores: RunScores, split: str) -> dict[str, float]:

@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 
 from cdengine.data.layouts import PairFiles
-from cdengine.errors import NothingToEstimateError, ResourceError, UsageError
+from cdengine.errors import NothingToEstimateError, ResourceError
 from cdengine.events import Event, Reporter
 from cdengine.inference.blend import RowBlender
 from cdengine.inference.choose import build, resolve
 from cdengine.inference.detector import BatchTooLarge, Detector, channels
 from cdengine.inference.evaluateoptions import EvaluateOptions
 from cdengine.inference.feed import RowFeed
+from cdengine.inference.modelnames import refuse_twins as refuse_twins  # pseudolabel takes it from here
 from cdengine.inference.options import DEFAULT_TILE
 from cdengine.inference.tiles import Tiling
 from cdengine.methods.table import METHODS
-from cdengine.models.shipped import SHIPPED, model_path
-from cdengine.raster.checksum import digest
 from cdengine.raster.grid import Grid, Window
 from cdengine.raster.pair import Pair, PixelBlock, SourceInfo
 from cdengine.raster.source import gdal_env
@@ -272,21 +271,3 @@ def distinct(models: Sequence[str]) -> list[str]:
     for name in models:
         found.setdefault(os.path.realpath(name) if os.path.isfile(name) else name, name)
     return list(found.values())
-
-
-def refuse_twins(models: Sequence[str]) -> None:
-    """One network under two names would count twice in a mean or a vote.
-
-    Args:
-        models: names or files.
-
-    Raises:
-        UsageError: two are the same, by the bytes of their files.
-    """
-    seen: dict[str, str] = {}
-    for name in models:
-        path = model_path(name) if name in SHIPPED else Path(name)
-        key = digest(path) if os.path.isfile(path) else name
-        if key in seen:
-            raise UsageError(f"--model: {seen[key]} and {name} are the same network: name it once, or it counts twice")
-        seen[key] = name
