@@ -277,6 +277,7 @@ class _Job:
             found["spread"] = f"sample standard deviation over {len(runs)} runs; pooled and images are means over them"
         if self.labels.classes:
             found["contradicting_label_px"] = self.labels.contradictions.pixels
+            found["disagreeing_label_px"] = sum(self.labels.contradictions.disagreeing.values())
             found["score"] = "0.3 mIoU + 0.7 SeK; matrix of both dates stacked, rows labels, columns prediction"
         return found | {"version": __version__, "seconds": round(time.monotonic() - began, 3)}
 
@@ -285,7 +286,6 @@ class _Job:
         for name in publication.targets:
             path = publication.temporary(name)
             if name == "metrics":
-            found["disagreeing_label_px"] = sum(self.labels.contradictions.disagreeing.values())
                 write_json(path, result)
             elif name == "csv":
                 write_csv(path, runs)
