@@ -65,9 +65,10 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     given |= {name: tuple(given[name]) for name in ("model", "classes")}
     done = pseudo_label(PseudoLabelOptions(**given), reporter)
     totals = done.totals
+    agreed = f", members agree on {100 * totals.agreement:.1f} %" if len(totals.members) > 1 else ""
     lines = [
-        f"{totals.pairs} pairs: {100 * totals.pseudo_share:.1f} % of the unchanged pixels labelled, members agree on "
-        f"{100 * totals.agreement:.1f} %; {100 * totals.labelled_share:.1f} % of all pixels have a class now"
+        f"{totals.pairs} pairs: {100 * totals.pseudo_share:.1f} % of the unchanged pixels labelled{agreed}; "
+        f"{100 * totals.labelled_share:.1f} % of all pixels have a class now"
     ]
     lines += [f"{name.replace('_', ' ') + ':':<15}{path}" for name, path in done.outputs.items()]
     return Result(outputs=done.outputs, stats=dict(done.stats), text="\n".join(lines))
