@@ -40,11 +40,13 @@ class Train(EngineAlgorithm):
         "The data set is a folder of patches, as Prepare training data makes it of your rasters and labels. Its "
         "validation split chooses the best epoch and the threshold.",
         "The log tells the figures of every epoch. The run folder gets the model (model.safetensors), the table of "
-        "figures, sample pictures, events for TensorBoard and a report.",
+        "figures, sample pictures, events for TensorBoard and a report. The figures of the result are those of the "
+        "validation split.",
         "The finished model is put into your folder of models, and stands in Detect changes under its name from then "
         "on.",
         "A recipe with a section chain trains several models in a row: teachers, pseudo labels of what did not change, "
-        "students that learn from both, and a comparison of them all. The best student is the model then.",
+        "students that learn from both, and a comparison of them all. The best student is the model then, and its "
+        "figures are those of the split in chain.evaluation.split (none: the validation split).",
         "A graphics card makes this many times faster. A run that was cancelled goes on with Resume.",
     )
     TAGS = ("deep learning", "network", "learning", "fit", "fine-tune", "supervised")
@@ -54,15 +56,15 @@ class Train(EngineAlgorithm):
     REPLACES = ()
     CANCELLED = "Cancelled. To go on, run it again with the same run folder and Resume."
     NUMBERS: ClassVar = {
-        "F1": ("F1 on the validation split", "f1"),
-        "IOU": ("IoU on the validation split", "iou"),
-        "PRECISION": ("Precision on the validation split", "precision"),
-        "RECALL": ("Recall on the validation split", "recall"),
-        "SCORE": ("Score on the validation split (classes)", "score"),
-        "MIOU": ("Mean IoU on the validation split (classes)", "miou"),
-        "SEK": ("Separated kappa on the validation split (classes)", "sek"),
-        "FSCD": ("F of semantic change on the validation split (classes)", "fscd"),
-        "AP": ("Average precision on the validation split", "ap"),
+        "F1": ("F1 of the model", "f1"),
+        "IOU": ("IoU of the model", "iou"),
+        "PRECISION": ("Precision of the model", "precision"),
+        "RECALL": ("Recall of the model", "recall"),
+        "SCORE": ("Score of the model (classes)", "score"),
+        "MIOU": ("Mean IoU of the model (classes)", "miou"),
+        "SEK": ("Separated kappa of the model (classes)", "sek"),
+        "FSCD": ("F of semantic change of the model (classes)", "fscd"),
+        "AP": ("Average precision of the model", "ap"),
         "THRESHOLD_USED": ("Threshold of the model", "threshold"),
         "BEST_EPOCH": ("Epoch that the model is from", "epoch"),
     }

@@ -115,6 +115,14 @@ def test_chain(qgis, fake, own, data, tmp_path, feedback):
     assert sets(words) == {"data.root": f'"{data}"'} and options(words)["--device"] == "cpu"
 
 
+def test_figures_are_of_no_split_by_name(qgis):
+    """A run's are of the validation split, a chain's of the one in its recipe: labels suit both, the help tells."""
+    train = qgis.processingRegistry().algorithmById("cdengine:train")
+    told = [train.outputDefinition(name).description() for name in train.NUMBERS]
+    assert "F1 of the model" in told and not [text for text in told if "split" in text]
+    assert "chain.evaluation.split" in train.shortHelpString()
+
+
 def test_pseudo_labels_for_a_student(qgis, fake, own, data, tmp_path):
     labels = tmp_path / "pseudo"
     parameters = {"DATA": data, "PSEUDO_LABELS": str(labels), "RUN": "TEMPORARY_OUTPUT"}
