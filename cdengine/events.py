@@ -126,6 +126,7 @@ class Cancellation:
         self._flag = threading.Event()
         self._lock = threading.Lock()
         self._cleanups: list[Callable[[], None]] = []
+        self._ways: list[str] = []
 
     def cancel(self) -> None:
         """Asks the job to stop; safe in a signal handler."""
@@ -139,7 +140,31 @@ class Cancellation:
     def check(self) -> None:
         """Raises Cancelled once a stop was asked for."""
         if self._flag.is_set():
-            raise Cancelled("cancelled; nothing was written under the output's name")
+            raise self.told()
+
+    def told(self) -> Cancelled:
+        """The error of a job that was stopped, with what goes on from there."""
+        if self.resume is None:
+            return Cancelled("cancelled; nothing was written under the output's name")
+        return Cancelled(f"cancelled: go on with {self.resume}")
+
+    @property
+    def resume(self) -> str | None:
+        """The option that goes on with the job once it has stopped, where one does."""
+        return self._ways[0] if self._ways else None
+
+    @contextmanager
+    def resumable(self, option: str) -> Iterator[None]:
+        """Within the block a stopped job goes on with `option`; that of the outermost block is told.
+
+        Args:
+            option: such as "--resume FOLDER".
+        """
+        self._ways.append(option)
+        try:
+            yield
+        finally:
+            self._ways.pop()
 
     @contextmanager
     def cleanup(self, action: Callable[[], None]) -> Iterator[None]:

@@ -285,7 +285,7 @@ def _give_up(reporter: Reporter, last_words: threading.Lock) -> None:
         return  # the run has just ended by itself
     reporter.cancellation.run_cleanups()
     # In a thread: where nobody reads our output any more, saying it may block for ever.
-    error = Cancelled("cancelled; nothing was written under the output's name")
+    error = reporter.cancellation.told()
     words = threading.Thread(target=_fail, args=(error, False, reporter), daemon=True)
     words.start()
     words.join(WORDS_S)

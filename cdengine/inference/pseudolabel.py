@@ -161,11 +161,13 @@ def pseudo_label(options: PseudoLabelOptions, reporter: Reporter | None = None) 
     with Folder(output, reporter, resume=options.resume, overwrite=options.overwrite) as folder:
         job = _Job(options, pairs, folder, reporter)
         facts = job.facts()
-        totals = job.run(folder.begin(facts, pairs))
-        picture = draw_pictures(pairs, folder.label, job.given, job.colours, reporter)
-        folder.write(PICTURE, picture)
-        folder.write(REPORT, report_page(picture, totals, facts, job.shifts, job.colours).encode())
-        folder.finish({**facts, **totals.figures(), "shifts": [shift.figures() for shift in job.shifts]})
+        done = folder.begin(facts, pairs)
+        with reporter.cancellation.resumable("--resume"):
+            totals = job.run(done)
+            picture = draw_pictures(pairs, folder.label, job.given, job.colours, reporter)
+            folder.write(PICTURE, picture)
+            folder.write(REPORT, report_page(picture, totals, facts, job.shifts, job.colours).encode())
+            folder.finish({**facts, **totals.figures(), "shifts": [shift.figures() for shift in job.shifts]})
     return PseudoLabels(output, totals, time.monotonic() - began)
 
 

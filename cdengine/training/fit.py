@@ -126,12 +126,13 @@ class _Run:
             keeper.restore(state["keeper"], module.epoch)
             batches.epoch, batches.start = module.epoch, module.batch
         left = 0 if keeper.stopped else config.trainer.epochs - module.epoch
-        if left > 0:
-            self._announce(module, batches, loss, resumed=state is not None)
-            self._fit(module, batches, keeper, left)
-        else:
-            reporter.info("this run is finished already; nothing was done")
-        return self._finish(keeper)
+        with reporter.cancellation.resumable(f"--resume {self.run.path}"):
+            if left > 0:
+                self._announce(module, batches, loss, resumed=state is not None)
+                self._fit(module, batches, keeper, left)
+            else:
+                reporter.info("this run is finished already; nothing was done")
+            return self._finish(keeper)
 
     def _network(self, data: TrainingData, fresh: bool) -> tuple[nn.Module, TrainingData, tuple[str, ...]]:
         """The network with its first weights, the data in the values it knows, and the classes it tells."""
@@ -207,8 +208,7 @@ class _Run:
             self.reporter.info("kernels of this device are not deterministic; trainer.deterministic=true makes them so")
 
     def _fit(self, module: SupervisedChange, batches: Batches, keeper: Keeper, epochs: int) -> None:
-        progress = Progress(batches, self.reporter, f"--resume {self.run.path}")
-        trainer = self._trainer(epochs, [keeper, progress])
+        trainer = self._trainer(epochs, [keeper, Progress(batches, self.reporter)])
         try:
             keep_freed()
             with self.reporter.cancellation.cleanup(lambda: _end_children(trainer)):
@@ -219,7 +219,7 @@ class _Run:
                 "data.augmentation.crop"
             ) from error
         except Exception as error:
-            progress.stop_if_asked()  # a signal to the whole group of processes ends those that read, too
+            self.reporter.check()  # a signal to the whole group of processes ends those that read, too
             # torch says so where a batch is asked for, or the queue fails first, in many ways; while workers start, it
             # says so out of a signal handler, so in the middle of anything, whose own error may then quote it
             ours = isinstance(error, CDEngineError)
@@ -227,7 +227,7 @@ class _Run:
                 said = " ".join(str(error).split())[:90]
                 raise ResourceError(
                     f"a process that reads pairs was killed ({said}), perhaps for lack of "
-                    f"memory: lower data.workers, then --resume {self.run.path}"
+                    f"memory: lower data.workers, then {self.reporter.cancellation.resume}"
                 ) from error
             raise
         finally:

@@ -9,7 +9,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from cdengine.errors import Cancelled
 from cdengine.events import Reporter, Stage
 from cdengine.training.loaders import Batches
 from cdengine.training.supervised import SupervisedChange
@@ -20,15 +19,14 @@ LEAST_STEPS = 10  # between two figures, of which an epoch has about four
 class Progress(pl.Callback):
     """Turns Lightning's hooks into stages, `metric` events and a prompt stop."""
 
-    def __init__(self, batches: Batches, reporter: Reporter, resume: str) -> None:
+    def __init__(self, batches: Batches, reporter: Reporter) -> None:
         """Takes what it looks at.
 
         Args:
             batches: how many there are.
             reporter: where events go.
-            resume: the option that goes on after a stop, for the message.
         """
-        self._batches, self._reporter, self._resume = batches, reporter, resume
+        self._batches, self._reporter = batches, reporter
         self._every = max(LEAST_STEPS, batches.per_epoch // 4)
         self._stage: Stage | None = None
         self._open = ExitStack()
@@ -73,14 +71,9 @@ class Progress(pl.Callback):
         self._advance()
 
     def _advance(self) -> None:
-        self.stop_if_asked()
+        self._reporter.check()
         if self._stage is not None:
             self._stage.advance()
-
-    def stop_if_asked(self) -> None:
-        """Raises Cancelled with the way to go on."""
-        if self._reporter.cancellation.cancelled:
-            raise Cancelled(f"cancelled: go on with {self._resume}")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Closes the stage."""
