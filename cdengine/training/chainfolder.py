@@ -11,12 +11,20 @@ from typing import Any
 import yaml
 
 from cdengine import __version__
-from cdengine.errors import ConfigError, OutputError, OutputExistsError, OutputFolderError, ResumeMismatchError
+from cdengine.errors import (
+    ConfigError,
+    OutputError,
+    OutputExistsError,
+    OutputFolderError,
+    ResumeMismatchError,
+    UnknownModelError,
+)
 from cdengine.inference.pseudolabel import JOB
 from cdengine.raster.lock import OutputLock
 from cdengine.training.chainconfig import TOGETHER, Chain, Member
-from cdengine.training.checkpoint import write_whole
+from cdengine.training.checkpoint import read_checkpoint, write_whole
 from cdengine.training.config import first_difference, load_config, portable
+from cdengine.training.runfolder import RunFolder
 from cdengine.training.strict import Tree, read_yaml
 
 RECIPE, FIGURES, REPORT, TABLE, PAIRS = "chain.yaml", "chain.json", "report.html", "chain.csv", "validation.txt"
@@ -43,6 +51,7 @@ class ChainFolder:
         Raises:
             OutputExistsError: it holds a chain and neither `resume` nor `overwrite` is given, or something else.
             ResumeMismatchError: it holds a chain of another recipe, or a member trained by another one.
+            UnknownModelError: a member's network was trained and is gone.
             OutputFolderError: it cannot be made.
             LockedError: another run is writing there.
         """
@@ -98,6 +107,7 @@ class ChainFolder:
         refuse_other(read_yaml(kept), self.chain.tree, str(self.path))
         for member in self.chain.members:
             _refuse_other_run(member)
+            _refuse_lost_model(member)
         for folder, mark, own in self._stages():
             _unbegun(folder, mark, own)
 
@@ -154,6 +164,23 @@ def _refuse_other_run(member: Member) -> None:
         raise ResumeMismatchError(
             f"{folder} was trained with another {differs}: remove it to train it again, or give --overwrite to begin "
             "the whole chain anew"
+        )
+
+
+def _refuse_lost_model(member: Member) -> None:
+    """Sees that a run that has had a best epoch still has its network: going on would not make it again.
+
+    Raises:
+        UnknownModelError: it is gone.
+        CorruptError: the run's checkpoint is damaged.
+    """
+    run = RunFolder(str(member.config.output))
+    if run.model.is_file() or not (run.config.is_file() and run.checkpoint.is_file()):
+        return
+    if read_checkpoint(run.checkpoint)["keeper"]["best"] is not None:
+        raise UnknownModelError(
+            f"{run.model} is gone, of a network that was trained: put it back, or remove {run.path}, and --resume "
+            "trains it again"
         )
 
 

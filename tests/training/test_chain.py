@@ -8,7 +8,7 @@ import yaml
 from small_chain import recipe
 
 from cdengine.cli.main import main
-from cdengine.errors import Cancelled, ConfigError, OutputExistsError, ResumeMismatchError
+from cdengine.errors import Cancelled, ConfigError, OutputExistsError, ResumeMismatchError, UnknownModelError
 from cdengine.events import Cancellation, CollectSink, Reporter
 from cdengine.models import zoo
 from cdengine.models.container import read_card
@@ -119,6 +119,17 @@ def test_a_stopped_chain_goes_on_and_ends_alike(finished, data, tmp_path, monkey
     resumed = run_chain(resumed_chain(chain.output, None, []), resume=True)
     for name, row in result.figures.items():
         assert resumed.figures[name] == pytest.approx(row)
+
+
+def test_a_teacher_without_its_file_is_told_by_its_checkpoint(finished):
+    chain, *_ = finished
+    model = chain.output / "teachers" / "wide" / "model.safetensors"
+    kept = model.rename(chain.output.parent / "kept.safetensors")
+    try:
+        with pytest.raises(UnknownModelError, match=r"model\.safetensors is gone"):
+            run_chain(resumed_chain(chain.output, None, []), resume=True)
+    finally:
+        kept.rename(model)
 
 
 def test_cancel_stops_it(data, tmp_path):

@@ -16,11 +16,13 @@ from cdengine.errors import (
     OutputExistsError,
     OutputFolderError,
     ResumeMismatchError,
+    UnknownModelError,
 )
 from cdengine.events import CollectSink, Reporter
 from cdengine.training import chainfolder
 from cdengine.training.chain import resumed_chain, run_chain
 from cdengine.training.chainconfig import load_chain
+from cdengine.training.checkpoint import write_checkpoint
 from cdengine.training.config import load_config
 
 
@@ -176,6 +178,40 @@ def test_what_no_stage_left_is_not_removed(stages, chain):
     with pytest.raises(OutputExistsError, match=r"thesis\.txt is not of the chain"):
         again(chain)
     assert (folder / "thesis.txt").is_file()
+
+
+def keep_checkpoint(folder, best):
+    write_checkpoint(folder / "last.ckpt", {"module": {}, "keeper": {"best": best}})
+
+
+def test_a_trained_network_that_is_gone_is_told_before_any_stage(stages, chain, capsys):
+    run_chain(chain)
+    folder = chain.output / "teachers" / "teacher-2"
+    keep_checkpoint(folder, 0.5)
+    kept = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").unlink()
+    stages.done.clear()
+    with pytest.raises(
+        UnknownModelError, match=rf"teacher-2.model\.safetensors is gone, .* remove {folder}, and --resume"
+    ):
+        again(chain)
+    assert main(["train", "--resume", str(chain.output)]) == 4 and stages.done == []
+    assert f"put it back, or remove {folder}" in capsys.readouterr().err
+    (folder / "model.safetensors").write_bytes(kept)
+    again(chain)
+    shutil.rmtree(folder)
+    again(chain)
+    assert (folder / "model.safetensors").read_bytes() == kept, "trained again"
+    assert [done[1:] for done in stages.done if done[0] == "train"].count(("teacher-2", False)) == 1
+
+
+def test_a_network_stopped_in_its_first_epoch_has_no_model_yet(stages, chain):
+    stop_at(stages, "train", "teacher-2")
+    with pytest.raises(Cancelled):
+        run_chain(chain)
+    keep_checkpoint(chain.output / "teachers" / "teacher-2", None)
+    stages.fail = lambda *_: None
+    assert set(again(chain).figures) == set(NETWORKS)
 
 
 def test_from_another_folder(stages, data, tmp_path, monkeypatch):
