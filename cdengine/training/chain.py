@@ -77,7 +77,8 @@ def run_chain(
         if measure.learnt:
             split = f"{measure.learnt} of {measure.pairs} pairs of split {measure.split}"
             reporter.warning(f"{split}, on which all are measured, are learnt from: the figures will flatter")
-        return _Run(chain, measure, reporter).go()
+        with reporter.cancellation.resumable(f"--resume {chain.output}"):
+            return _Run(chain, measure, reporter).go()
     finally:
         folder.close()
 
