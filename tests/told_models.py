@@ -39,14 +39,17 @@ class Told:
     def describe(self):
         return {"model_sha256": self.name}
 
-    def run(self, _files):
+    def grid(self, _files):
+        return Grid(None, Affine.identity(), SIZE, SIZE)
+
+    def run(self, files):
         type(self).calls += 1
         layers = np.zeros((13, SIZE, SIZE), np.float32)
         before, after = map(int, self.name.split("-"))
         layers[1 + before] = layers[7 + after] = 1
         valid = np.ones((SIZE, SIZE), bool)
         valid[-1] = False
-        return Output(layers, valid, 0.5, Grid(None, Affine.identity(), SIZE, SIZE))
+        return Output(layers, valid, 0.5, self.grid(files))
 
 
 def options(pairs, *models, **more):

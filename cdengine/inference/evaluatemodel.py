@@ -137,6 +137,15 @@ class ModelRun:
         np.clip(probability[0], 0, 1, out=probability[0])  # blending and means may miss 1 by the last bit
         return Output(probability, valid, float(self.detector.threshold), grid)
 
+    def grid(self, files: PairFiles) -> Grid:
+        """Of what `run` gives for a pair.
+
+        Raises:
+            InputError: an image cannot be opened, or the two do not fit together.
+        """
+        with gdal_env(), self._opened(files) as pair:
+            return pair.grid
+
     def tiling(self, window: Window) -> Tiling:
         """As `detect` covers a window of this size."""
         return Tiling.of(window.height, window.width, self.tile, self.overlap, self.detector.margin)

@@ -25,7 +25,7 @@ from cdengine.inference.evaluatescores import Predicted
 from cdengine.inference.evaluatetruth import Labels, colours_of, label_colours
 from cdengine.inference.labelshift import ClassShift, LabelShift, corrected
 from cdengine.inference.pseudolabelfolder import JOB as JOB  # with FACTS: what tells a folder of pseudo labels
-from cdengine.inference.pseudolabelfolder import PICTURE, REPORT, Folder, inputs
+from cdengine.inference.pseudolabelfolder import PICTURE, REPORT, Folder, inputs, state
 from cdengine.inference.pseudolabelreport import draw_pictures, report_page
 from cdengine.inference.pseudolabelrows import Row, Totals
 from cdengine.inference.votes import ABSTAINED, agreement, majority, vote
@@ -161,6 +161,7 @@ def pseudo_label(options: PseudoLabelOptions, reporter: Reporter | None = None) 
     with Folder(output, reporter, resume=options.resume, overwrite=options.overwrite) as folder:
         job = _Job(options, pairs, folder, reporter)
         facts = job.facts()
+        job.look()
         done = folder.begin(facts, pairs)
         with reporter.cancellation.resumable("--resume"):
             totals = job.run(done)
@@ -223,6 +224,16 @@ class _Job:
             **{name: getattr(options, name) for name in SHAPING},
             "inputs": inputs(self._pairs, self._labels.format),
         }
+
+    def look(self) -> None:
+        """Reads all labels and all images' grids: a fault in the last pair is told before the first vote.
+
+        Raises:
+            CDEngineError: it names the file.
+        """
+        for pair in self._reporter.each(self._pairs, "looking at the labels", len(self._pairs), "pairs"):
+            self._same_size(pair, self._members[0].grid(pair), self._labels.read(pair).change.shape)
+            self._reporter.check()
 
     def run(self, done: Sequence[Row]) -> Totals:
         """Labels what is left."""
@@ -304,6 +315,7 @@ class _Job:
         contradicting = 0 if pair.before_classes is None else self._labels.contradictions.found.get(pair.before_classes)
         return Row(
             name=pair.name,
+            files=state(pair),
             pixels=int(valid.sum()),
             given=int(np.count_nonzero(valid & (given[0] != ABSTAINED))),
             unchanged=int(unchanged.sum()),
@@ -327,13 +339,16 @@ class _Job:
 
     def _output(self, member: ModelRun, pair: PairFiles, shape: tuple[int, ...]) -> Output:
         output = member.run(pair)
-        if output.valid.shape != shape:
-            (rows, cols), (height, width) = output.valid.shape, shape
-            raise DatasetError(
-                f"{pair.before} is {cols} x {rows} pixels but its label is {width} x {height}; bring them to one grid, "
-                "or leave the pair out by a list file"
-            )
+        self._same_size(pair, output.grid, shape)
         return output
+
+    @staticmethod
+    def _same_size(pair: PairFiles, grid: Grid, shape: tuple[int, ...]) -> None:
+        if (grid.height, grid.width) != shape:
+            raise DatasetError(
+                f"{pair.before} is {grid.width} x {grid.height} pixels but its label is {shape[1]} x {shape[0]}; bring "
+                "them to one grid, or leave the pair out by a list file"
+            )
 
     def _asked(self, number: int, pair: PairFiles, unchanged: Array) -> tuple[Array, Array, Grid]:
         """A member's vote, and where it saw data; its probabilities, many times as large, are not kept."""

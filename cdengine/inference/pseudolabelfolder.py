@@ -74,7 +74,7 @@ class Folder:
         lines = self._lines() if self._resume else []
         if lines or (self._resume and (self.path / MANIFEST).is_file()):
             self._compare(facts)
-            return self._finished(lines, facts, {pair.name for pair in pairs})
+            return self._finished(lines, facts, {pair.name: state(pair) for pair in pairs})
         if self._resume:
             self._reporter.info(f"nothing to resume: no pair is finished in {self.path}; starting afresh")
         try:
@@ -134,20 +134,25 @@ class Folder:
         path = self.path / ROWS
         return path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
 
-    def _finished(self, lines: Sequence[bytes], facts: dict[str, Any], names: set[str]) -> list[Row]:
+    def _finished(self, lines: Sequence[bytes], facts: dict[str, Any], states: dict[str, str]) -> list[Row]:
         rows = [Row.of(line, len(facts["classes"]), len(facts["models"])) for line in lines]
-        known = {row.name: row for row in rows if row is not None and row.name in names}
-        kept = [row for row in known.values() if all(self.label(date, row.name) for date in DATES)]
-        damaged, lost = sum(row is None for row in rows), len(known) - len(kept)
+        known = {row.name: row for row in rows if row is not None and row.name in states}
+        same = [row for row in known.values() if row.files == states[row.name]]
+        kept = [row for row in same if all(self.label(date, row.name) for date in DATES)]
+        damaged, changed, lost = sum(row is None for row in rows), len(known) - len(same), len(same) - len(kept)
         if damaged:
             self._reporter.warning(
                 f"{self.path / ROWS}: {damaged} damaged line(s); pairs that are not in another line are labelled again"
+            )
+        if changed:
+            self._reporter.warning(
+                f"{facts['data']}: files of {changed} finished pair(s) changed since; they are labelled again"
             )
         if lost:
             self._reporter.warning(
                 f"{self.path}: label images of {lost} finished pair(s) are gone; they are made again"
             )
-        if len(kept) < len(names):
+        if len(kept) < len(states):
             (self.path / MANIFEST).unlink(missing_ok=True)  # first: the folder is no whole one now
         self.write(ROWS, "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in kept).encode())
         return kept
@@ -173,24 +178,20 @@ class Folder:
 
 
 def inputs(pairs: Sequence[PairFiles], form: LabelFormat) -> dict[str, Any]:
-    """What identifies the files of a job, wherever they lie: their names, sizes and times.
+    """What identifies the data set of a job, wherever it lies; its files are identified pair by pair, see `state`.
 
     Args:
         pairs: of the job.
         form: how the labels are read.
     """
-    images = (path for pair in pairs for path in (pair.before, pair.after))
-    labels = (path for pair in pairs for path in (pair.change, pair.before_classes, pair.after_classes) if path)
-    return {
-        "pairs": len(pairs),
-        "names_sha256": _digest(pair.name for pair in pairs),
-        "images_sha256": _digest(map(_state, images)),
-        "labels_sha256": _digest([*map(_state, labels), repr(form)]),
-    }
+    names = (pair.name for pair in pairs)
+    return {"pairs": len(pairs), "names_sha256": _digest(names), "reading_sha256": _digest([repr(form)])}
 
 
-def _state(path: Path) -> str:
-    return repr([(Path(member).name, size, changed) for member, size, changed in fingerprint(path)])
+def state(pair: PairFiles) -> str:
+    """What identifies the files of a pair, wherever they lie: names, sizes and times, as a short sum."""
+    files = (fingerprint(path) for path in _files(pair))
+    return _digest(repr([(Path(name).name, size, changed) for name, size, changed in one]) for one in files)[:16]
 
 
 def _digest(texts: Iterable[str]) -> str:
@@ -208,9 +209,8 @@ def _difference(earlier: dict[str, Any], now: dict[str, Any], data: str) -> str:
     was, files = earlier.get("inputs") or {}, now["inputs"]
     if was.get("names_sha256") != files["names_sha256"]:
         return f"it was begun with other pairs ({was.get('pairs')}, now {files['pairs']})"
-    for kind in ("images", "labels"):
-        if was.get(f"{kind}_sha256") != files[f"{kind}_sha256"]:
-            return f"the {kind} of {data} changed since it was begun"
+    if was.get("reading_sha256") != files["reading_sha256"]:
+        return f"how the labels of {data} are read changed since it was begun"
     if _sums(earlier) != _sums(now):
         return f"it was begun with other models ({', '.join(_names(earlier))}; now {', '.join(_names(now))})"
     for key in [*now, *(key for key in earlier if key not in now)]:

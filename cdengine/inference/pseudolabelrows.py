@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+TEXTS = ("name", "files")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -16,6 +18,7 @@ class Row:
 
     Attributes:
         name: of the pair.
+        files: what identifies its files, see `pseudolabelfolder.state`.
         pixels: with data at both dates.
         given: with a real label.
         unchanged: voted on.
@@ -27,6 +30,7 @@ class Row:
     """
 
     name: str
+    files: str
     pixels: int
     given: int
     unchanged: int
@@ -47,12 +51,12 @@ class Row:
             return None
         lengths = {"classes": classes, "abstained": members, "followed": members}
         for key, value in found.items():
-            numbers = value if key in lengths else [] if key == "name" else [value]
+            numbers = value if key in lengths else [] if key in TEXTS else [value]
             if not isinstance(numbers, list) or not all(type(number) in (int, float) for number in numbers):
                 return None
             if key in lengths and len(numbers) != lengths[key]:
                 return None
-        return cls(**found) if isinstance(found["name"], str) else None
+        return cls(**found) if all(isinstance(found[key], str) for key in TEXTS) else None
 
 
 class Totals:

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from told_models import SIZE, Told, options, write_set
 
-from cdengine.errors import Cancelled, CorruptError, OutputError, ResumeMismatchError
-from cdengine.events import CollectSink, Reporter
+from cdengine.errors import Cancelled, CorruptError, DatasetError, LabelError, OutputError, ResumeMismatchError
+from cdengine.events import Cancellation, CollectSink, Reporter
 from cdengine.inference import pseudolabel, pseudolabelfolder
 from cdengine.inference.pseudolabel import pseudo_label
 from cdengine.raster import whole
@@ -40,6 +40,13 @@ def repaint(path):
     """Another picture of the same size, a second later."""
     state = path.stat()
     Image.fromarray(255 - read(path)).save(path)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 10**9))
+
+
+def relabel(path):
+    """Another class where there is one, a second later."""
+    state = path.stat()
+    Image.fromarray(np.where(read(path), 6, 0).astype(np.uint8)).save(path)
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 10**9))
 
 
@@ -107,12 +114,76 @@ def test_other_models_are_told_by_name(pairs):
         pseudo_label(options(pairs, "2-2", resume=True))
 
 
-@pytest.mark.parametrize(("folder", "kind"), [("im1", "images"), ("im2", "images"), ("label2", "labels")])
-def test_changed_files_are_another_job(pairs, folder, kind):
+@pytest.mark.parametrize("folder", ["im1", "im2", "label1", "label2"])
+def test_pairs_whose_files_changed_are_done_again(pairs, folder):
+    done = pseudo_label(options(pairs, "1-1"))
+    path = pairs / "train" / folder / "b.png"
+    repaint(path) if folder.startswith("im") else relabel(path)
+    Told.calls, sink = 0, CollectSink()
+    again = pseudo_label(options(pairs, "1-1", resume=True), Reporter(sink))
+    assert Told.calls == 1 and "files of 1 finished pair(s) changed" in warnings(sink)[0]
+    if folder.startswith("label"):
+        assert (read(again.folder / folder / "b.png")[:16, :16] == 6).all(), "the label that is there now"
+    fresh = pseudo_label(options(pairs, "1-1", overwrite=True))
+    assert fresh.totals.figures() == again.totals.figures() == done.totals.figures()
+
+
+def test_labels_that_are_read_otherwise_are_another_job(pairs):
     pseudo_label(options(pairs, "1-1"))
-    repaint(pairs / "train" / folder / "b.png")
-    with pytest.raises(ResumeMismatchError, match=f"the {kind} of .*set changed since it was begun: give --overwrite"):
+    job = pairs.parent / "out" / "job.json"
+    job.write_text(job.read_text().replace('"reading_sha256": "', '"reading_sha256": "0'))
+    with pytest.raises(ResumeMismatchError, match=r"how the labels of .*set are read changed"):
         pseudo_label(options(pairs, "1-1", resume=True))
+
+
+def test_a_bad_label_is_told_before_the_first_vote(pairs):
+    path = pairs / "train" / "label2" / "c.png"
+    good, bad = read(path), read(path).copy()
+    bad[0, 0] = 99
+    Image.fromarray(bad).save(path)
+    with pytest.raises(LabelError, match=r"c\.png.*99"):
+        pseudo_label(options(pairs, "1-1"))
+    assert Told.calls == 0 and not (pairs.parent / "out").exists()
+    Image.fromarray(good[:-1]).save(path)
+    with pytest.raises(LabelError, match="differ in size"):
+        pseudo_label(options(pairs, "1-1"))
+    for folder in ("label1", "label2"):
+        Image.fromarray(good[:-1]).save(pairs / "train" / folder / "c.png")
+    with pytest.raises(DatasetError, match=r"c\.png is 32 x 32 pixels but its label is 32 x 31"):
+        pseudo_label(options(pairs, "1-1"))
+    assert Told.calls == 0
+
+
+def test_a_fault_on_the_way_costs_nothing_that_is_done(pairs, monkeypatch):
+    run = Told.run
+
+    def torn(self, files):
+        if files.name == "c":
+            raise CorruptError(f"{files.after} is torn")
+        return run(self, files)
+
+    monkeypatch.setattr(Told, "run", torn)
+    with pytest.raises(CorruptError):
+        pseudo_label(options(pairs, "1-1"))
+    monkeypatch.setattr(Told, "run", run)
+    repaint(pairs / "train" / "im2" / "c.png")  # it is mended, so it is another file
+    Told.calls = 0
+    assert pseudo_label(options(pairs, "1-1", resume=True)).stats["pairs"] == 3 and Told.calls == 1
+
+
+def test_a_stop_says_how_to_go_on(pairs, monkeypatch):
+    cancellation = Cancellation()
+    run = Told.run
+
+    def stopped(self, files):
+        if files.name == "b":
+            cancellation.cancel()
+        return run(self, files)
+
+    monkeypatch.setattr(Told, "run", stopped)
+    with pytest.raises(Cancelled, match=r"^cancelled: go on with --resume$"):
+        pseudo_label(options(pairs, "1-1"), Reporter(cancellation=cancellation))
+    assert cancellation.resume is None
 
 
 def test_fewer_pairs_are_another_job(pairs):
