@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
+from cdengine.assess.colours import Rgb
 from cdengine.data.codings import ChangeCoding
 from cdengine.data.layouts import PairFiles, find_pairs
 from cdengine.data.manifest import label_format
@@ -24,6 +25,7 @@ from cdengine.data.statistics import DateStatistics, date_statistics
 from cdengine.data.transforms import Augment
 from cdengine.errors import ConfigError, DatasetError, ResumeMismatchError
 from cdengine.events import Reporter
+from cdengine.inference.evaluatetruth import colours_of
 from cdengine.models.card import DateInput
 from cdengine.training.config import DataConfig, TrainConfig
 
@@ -46,6 +48,7 @@ class TrainingData:
         weights: (N,) probability of each training pair; None: each alike.
         facts: for the model's card.
         survey: to be kept for a resumed run.
+        colours: of the classes, for pictures; (): the usual ones.
     """
 
     train: Dataset[dict[str, Any]]
@@ -58,6 +61,7 @@ class TrainingData:
     weights: Array | None
     facts: dict[str, Any]
     survey: Survey | None = None
+    colours: tuple[Rgb, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,7 @@ def open_pairs(config: TrainConfig, find: Finder, kept: Path | None, reporter: R
         weights=balanced_weights(shares, data.balance) if data.balance > 0 else None,
         facts=_facts(data, train, validation, shares),
         survey=survey,
+        colours=tuple(colours_of(pairs.classes, pairs.labels.classes)),
     )
 
 

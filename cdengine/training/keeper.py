@@ -8,11 +8,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from cdengine import __version__
 from cdengine.events import Reporter
+from cdengine.inference.evaluatetruth import colours_of
 from cdengine.models.card import ModelCard
 from cdengine.models.modelfile import save_model
 from cdengine.training.checkpoint import write_checkpoint, write_whole
@@ -123,8 +125,12 @@ class Keeper(pl.Callback):
         changed = int((batch["change"] == 1).sum())
         if len(self._shown) >= most and changed <= self._shown[-1][0]:
             return
-        layers = (batch["before"][0], batch["after"][0], batch["change"][0], pl_module.shown)
-        pair = Shown(batch["name"][0], *(_array(layer) for layer in layers))
+        classes = None
+        if self._card.classes and pl_module.shown_classes is not None:
+            labels = torch.stack([batch[f"{date}_classes"][0] for date in ("before", "after")]).byte()
+            classes = _array(labels), _array(pl_module.shown_classes)
+        before, after, change = (_array(batch[name][0]) for name in ("before", "after", "change"))
+        pair = Shown(batch["name"][0], before, after, change, _array(pl_module.shown), classes)
         self._shown = sorted([*self._shown, (changed, -batch_idx, pair)], key=lambda item: item[:2], reverse=True)[
             :most
         ]
@@ -191,7 +197,10 @@ class Keeper(pl.Callback):
     def _write_picture(self, validation: Validation, number: int) -> None:
         if self._shown:
             bands = (self._card.before.bands, self._card.after.bands)
-            drawn = picture([pair for _, _, pair in self._shown], validation.threshold, bands)
+            names = self._card.classes
+            colours = self._batches.colours or colours_of(names, None)
+            legend = dict(zip(names, colours, strict=True)) if names else {}
+            drawn = picture([pair for _, _, pair in self._shown], validation.threshold, bands, legend)
             write_whole(self._run.samples / f"epoch_{number:03d}.png", drawn)
 
     def _close_events(self) -> None:

@@ -31,6 +31,7 @@ class Batches(pl.LightningDataModule):
     Attributes:
         epoch: of ours, that the next loader is for.
         start: batches of it that were trained already.
+        colours: of the data set's classes, for pictures.
     """
 
     def __init__(self, data: TrainingData, config: TrainConfig, world: int, rank: int, pin: bool) -> None:
@@ -40,6 +41,7 @@ class Batches(pl.LightningDataModule):
         self.per_epoch = config.trainer.epoch_batches or math.ceil(data.windows / (size * world))
         self.validation_batches = len(range(rank, len(data.validation), world))  # type: ignore[arg-type]
         self.epoch, self.start = 0, 0
+        self.colours = data.colours
         self._open: dict[str, _Loader] = {}  # the newest of each kind
         self._sampler = PairSampler(
             len(data.train),  # type: ignore[arg-type]

@@ -36,7 +36,7 @@ def write_report(
     sections = [
         _summary(config, rows, best, card),
         section("How training went", _charts(rows)),
-        section("Validation pairs", _pictures(samples, int(best["epoch"]))),
+        section("Validation pairs", _pictures(samples, int(best["epoch"]), bool(card.classes))),
         section("All epochs", _table(rows)),
         f"<details><summary>Configuration</summary><pre>{_lines(dump_config(config, 'config.yaml'))}</pre></details>",
     ]
@@ -100,20 +100,21 @@ def _charts(rows: Sequence[Row]) -> str:
     return "".join(charts)
 
 
-def _pictures(samples: Sequence[Path], best: int) -> str:
+def _pictures(samples: Sequence[Path], best: int, semantic: bool) -> str:
     """First, best and last epoch."""
     chosen = {
         file.name: file
         for file in (*samples[:1], *[s for s in samples if s.stem.endswith(f"_{best:03d}")], *samples[-1:])
     }
     figures = []
+    classes = " Classes are shown where something changed, in the data set's colours." if semantic else ""
     for file in chosen.values():
         encoded = base64.b64encode(file.read_bytes()).decode("ascii")
         number = int(file.stem.rpartition("_")[2])
         caption = f"Epoch {number}" + (" (the best)" if number == best else "")
         figures.append(
             f'<figure><img src="data:image/png;base64,{encoded}" alt="{caption}"><figcaption>{caption}: green found, '
-            "blue missed, red false alarm.</figcaption></figure>"
+            f"blue missed, red false alarm.{classes}</figcaption></figure>"
         )
     return "".join(figures)
 

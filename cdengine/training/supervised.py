@@ -71,6 +71,7 @@ class SupervisedChange(pl.LightningModule):
         self.epoch, self.batch, self.step = 0, 0, 0
         self.validation: Validation | None = None
         self.shown: Tensor | None = None  # probability of the pair validated last, for pictures
+        self.shown_classes: Tensor | None = None  # (2, H, W), its likeliest classes at both dates
         self._sums: dict[str, Tensor] = {}
         self._scores: Scores | None = None
         self._unsound: Tensor | None = None
@@ -175,6 +176,8 @@ class SupervisedChange(pl.LightningModule):
             self.assert_sound()
         self._scores.add(output, batch, loss)
         self.shown = torch.sigmoid(change[0, 0])
+        if isinstance(output, Logits):
+            self.shown_classes = torch.stack([date[0].argmax(0) for date in (output.before, output.after)]).byte()
 
     def on_validation_epoch_end(self) -> None:
         """All figures of all processes."""
