@@ -62,7 +62,7 @@ def measure(model, data, copied, pictures):
     for source in SOURCES:
         curves, confusion = Curves(), BinaryConfusion(0, 0, 0, 0)
         for pair in find_pairs(data / "vhr_building" / source, "pairs", "all"):
-            run = run or ModelRun(model, pair, EvaluateOptions(str(data), model=(model,)), Reporter())
+            run = run or ModelRun((model,), pair, EvaluateOptions(str(data), model=(model,)), Reporter())
             output, truth = run.run(pair), read_label(pair.change)
             probability = output.probability[0]
             found = probability >= output.threshold

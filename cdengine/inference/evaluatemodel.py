@@ -19,7 +19,6 @@ from cdengine.inference.choose import build, resolve
 from cdengine.inference.detector import BatchTooLarge, Detector, channels
 from cdengine.inference.evaluateoptions import EvaluateOptions
 from cdengine.inference.feed import RowFeed
-from cdengine.inference.modelnames import refuse_twins as refuse_twins  # pseudolabel takes it from here
 from cdengine.inference.options import DEFAULT_TILE
 from cdengine.inference.tiles import Tiling
 from cdengine.methods.table import METHODS

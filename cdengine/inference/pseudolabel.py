@@ -19,11 +19,12 @@ from cdengine.data.pseudo import MANIFEST
 from cdengine.errors import DatasetError, ModelTaskError, UsageError
 from cdengine.events import Reporter
 from cdengine.inference.evaluatefiles import LabelWriter
-from cdengine.inference.evaluatemodel import ModelRun, Output, refuse_twins
+from cdengine.inference.evaluatemodel import ModelRun, Output
 from cdengine.inference.evaluateoptions import EvaluateOptions
 from cdengine.inference.evaluatescores import Predicted
 from cdengine.inference.evaluatetruth import Labels, colours_of, label_colours
 from cdengine.inference.labelshift import ClassShift, LabelShift, corrected
+from cdengine.inference.modelnames import labels, refuse_twins
 from cdengine.inference.pseudolabelfolder import JOB as JOB  # with FACTS: what tells a folder of pseudo labels
 from cdengine.inference.pseudolabelfolder import PICTURE, REPORT, Folder, inputs, state
 from cdengine.inference.pseudolabelreport import draw_pictures, report_page
@@ -192,6 +193,7 @@ class _Job:
             raise UsageError(f"{nameless}: neither layout nor data set names its classes; give them with --classes")
         self._labels = Labels(pairs, form, reporter)
         refuse_twins(options.model)
+        self._names = labels(options.model)
         self._members = [ModelRun((name,), pairs[0], evaluation, reporter) for name in options.model]
         self._coding = self._labels.format.classes
         first = self._members[0].detector
@@ -218,8 +220,8 @@ class _Job:
             "split": options.split,
             "classes": list(self.classes),
             "models": [
-                {"name": member.detector.name, "sha256": str(member.detector.describe().get("model_sha256", ""))}
-                for member in self._members
+                {"name": name, "sha256": str(member.detector.describe().get("model_sha256", ""))}
+                for name, member in zip(self._names, self._members, strict=True)
             ],
             **{name: getattr(options, name) for name in SHAPING},
             "inputs": inputs(self._pairs, self._labels.format),
@@ -247,7 +249,7 @@ class _Job:
         writer = LabelWriter(
             self._folder.path, left, self.classes, tags, overwrite=True, colours=colours, everywhere=True
         )
-        totals = Totals(self.classes, tuple(member.detector.name for member in self._members))
+        totals = Totals(self.classes, self._names)
         contradictions = self._labels.contradictions
         for pair in self._pairs:
             row = finished.get(pair.name)
@@ -285,10 +287,7 @@ class _Job:
                 f"{self._options.data}: --label-shift compares labelled with unchanged pixels, and {len(chosen)} pairs "
                 "of the split have too few of one kind: leave it out"
             )
-        return [
-            ClassShift.of(member.detector.name, self.classes, count)
-            for member, count in zip(self._members, counts, strict=True)
-        ]
+        return [ClassShift.of(name, self.classes, count) for name, count in zip(self._names, counts, strict=True)]
 
     def given(self, pair: PairFiles) -> tuple[Array, Array]:
         """uint8 (H, W) of both dates: real labels as codes, 0 where there is none."""
@@ -328,8 +327,8 @@ class _Job:
 
     @staticmethod
     def _count(count: LabelShift, output: Output, given: Sequence[Array], unchanged: Array) -> None:
-        for own, labels in zip(np.split(output.probability[1:], 2), given, strict=True):
-            count.add(own, np.where(output.valid, labels, ABSTAINED), unchanged & output.valid)
+        for own, real in zip(np.split(output.probability[1:], 2), given, strict=True):
+            count.add(own, np.where(output.valid, real, ABSTAINED), unchanged & output.valid)
 
     def _truth(self, pair: PairFiles) -> tuple[Array, tuple[Array, Array], Array]:
         """The change label, the labels of both dates as codes, and bool (H, W): what is voted on."""

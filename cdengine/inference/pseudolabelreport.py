@@ -100,6 +100,7 @@ def report_page(
         else ""
     )
     told = {key: value for key, value in facts.items() if key not in ("models", "inputs") and value is not None}
+    told["classes"] = ", ".join(facts["classes"])
     body = "\n".join(
         [
             f"<p class=lead>{text_of(lead)}</p>",
