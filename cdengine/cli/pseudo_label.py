@@ -59,7 +59,8 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     """Runs the job."""
     from dataclasses import fields
 
-    from cdengine.inference.pseudolabel import PseudoLabelOptions, pseudo_label
+    with reporter.stage("starting", 1, "step"):  # torch and timm take seconds to load
+        from cdengine.inference.pseudolabel import PseudoLabelOptions, pseudo_label
 
     given = {option.name: getattr(args, option.name) for option in fields(PseudoLabelOptions)}
     given |= {name: tuple(given[name]) for name in ("model", "classes")}

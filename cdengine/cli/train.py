@@ -40,8 +40,9 @@ def run(args: argparse.Namespace, reporter: Reporter) -> Result:
     chained = _chain(args, reporter)
     if chained is not None:
         return chained
-    config = _resumed(args) if args.resume is not None else _fresh(args)
-    from cdengine.training.fit import train
+    with reporter.stage("starting", 1, "step"):  # torch and timm take seconds to load
+        config = _resumed(args) if args.resume is not None else _fresh(args)
+        from cdengine.training.fit import train
 
     if os.environ.get("LOCAL_RANK", "0") != "0":
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 -- the first process tells the result
@@ -69,8 +70,9 @@ def _chain(args: argparse.Namespace, reporter: Reporter) -> Result | None:
         chained = "chain" in read_yaml(args.config)
     if not chained:
         return None
-    from cdengine.training.chain import resumed_chain, run_chain
-    from cdengine.training.chainconfig import load_chain
+    with reporter.stage("starting", 1, "step"):  # torch and timm take seconds to load
+        from cdengine.training.chain import resumed_chain, run_chain
+        from cdengine.training.chainconfig import load_chain
 
     if args.resume is not None:
         if args.overwrite or args.output is not None:
