@@ -69,6 +69,19 @@ def test_without_a_sink_warnings_still_reach_stderr(capsys):
     assert capsys.readouterr().err == "warning: the dates differ in season\n"
 
 
+def test_a_stop_tells_the_way_on_of_the_outermost_job():
+    cancellation = Cancellation()
+    with cancellation.resumable("--resume CHAIN"):
+        with cancellation.resumable("--resume TEACHER"):
+            assert cancellation.resume == "--resume CHAIN"
+        cancellation.cancel()
+        with pytest.raises(Cancelled, match=r"^cancelled: go on with --resume CHAIN$"):
+            cancellation.check()
+    assert cancellation.resume is None
+    with pytest.raises(Cancelled, match="nothing was written"):
+        cancellation.check()
+
+
 def test_cleanups_run_newest_first_and_survive_each_other():
     cancellation, seen = Cancellation(), []
 

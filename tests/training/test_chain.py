@@ -1,6 +1,7 @@
 """The chain of SenseEarth2020: stages in order, what each is told, going on after a stop, and refusals."""
 
 import json
+import re
 
 import pytest
 import small_training as small
@@ -137,6 +138,20 @@ def test_cancel_stops_it(data, tmp_path):
     cancellation.cancel()
     with pytest.raises(Cancelled):
         run_chain(load_chain(recipe(data, tmp_path)), Reporter(cancellation=cancellation))
+
+
+@pytest.mark.parametrize("stage", ["teacher-2", "pseudo labels", "evaluation"])
+def test_a_stop_says_how_to_go_on_with_the_chain(data, tmp_path, stage):
+    cancellation = Cancellation()
+    chain = load_chain(recipe(data, tmp_path))
+
+    class Stop:
+        def emit(self, event):
+            if event.get("stage", "").startswith(f"{stage} ("):
+                cancellation.cancel()
+
+    with pytest.raises(Cancelled, match=f"^cancelled: go on with --resume {re.escape(str(chain.output))}$"):
+        run_chain(chain, Reporter(Stop(), cancellation=cancellation))
 
 
 def test_another_recipe_is_refused(finished, data, tmp_path):
