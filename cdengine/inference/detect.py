@@ -99,6 +99,8 @@ def run_detect(before: str, after: str, output: str, options: DetectOptions, rep
         journal = Journal(journal_folder(targets["change"]), facts, resume=options.resume)
         _tell_of_resume(journal, options.resume, reporter)
         stack.enter_context(reporter.cancellation.cleanup(lambda: _drop(journal, options.resume)))
+        if options.resume:
+            stack.enter_context(reporter.cancellation.resumable("--resume"))  # what is finished is kept
         try:
             result = _Job(before, after, pair, choice, options, token, sums, publication, journal, reporter).run(began)
         except BaseException as error:

@@ -15,13 +15,14 @@ from rasterio.transform import from_origin
 import cdengine
 from cdengine.errors import (
     BandsError,
+    Cancelled,
     ModelTaskError,
     OutputExistsError,
     OutputIsInputError,
     UnknownModelError,
     UsageError,
 )
-from cdengine.events import CollectSink, Reporter
+from cdengine.events import Cancellation, CollectSink, Reporter
 from cdengine.inference.detect import detect
 from cdengine.methods.table import METHODS as METHODS_TABLE
 
@@ -316,6 +317,32 @@ def test_an_ensemble_of_methods_needs_no_model(tmp_path, options):
     result, truth = run(tmp_path, **{"model": "default", **options})
     change = read(result.outputs["change"])
     assert (change[truth == 1] == 1).mean() > 0.5
+
+
+@pytest.mark.parametrize(("resume", "says"), [(True, "go on with --resume"), (False, "nothing was written")])
+def test_a_stop_tells_whether_it_goes_on(tmp_path, resume, says):
+    before, after, _ = make_pair(tmp_path)
+    cancellation = Cancellation()
+
+    class Stop:
+        def emit(self, event):
+            if event.get("stage") == "detect":
+                cancellation.cancel()
+
+    with pytest.raises(Cancelled, match=says):
+        detect(
+            before,
+            after,
+            tmp_path / "c.tif",
+            "irmad",
+            resume=resume,
+            reporter=Reporter(Stop(), cancellation=cancellation),
+        )
+    assert (tmp_path / ".c.tif.cdengine").exists() == resume and not (tmp_path / "c.tif").exists()
+    again = detect(before, after, tmp_path / "c.tif", "irmad", resume=resume)
+    assert np.array_equal(
+        read(again.outputs["change"]), read(detect(before, after, tmp_path / "d.tif", "irmad").outputs["change"])
+    )
 
 
 def test_a_run_killed_while_its_journal_goes_counts_as_finished(tmp_path, monkeypatch):
