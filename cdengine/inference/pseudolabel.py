@@ -31,6 +31,7 @@ from cdengine.inference.pseudolabelreport import draw_pictures, report_page
 from cdengine.inference.pseudolabelrows import Row, Totals
 from cdengine.inference.votes import ABSTAINED, agreement, majority, vote
 from cdengine.raster.grid import Grid
+from cdengine.raster.source import inspect
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -234,7 +235,10 @@ class _Job:
             CDEngineError: it names the file.
         """
         for pair in self._reporter.each(self._pairs, "looking at the labels", len(self._pairs), "pairs"):
-            self._same_size(pair, self._members[0].grid(pair), self._labels.read(pair).change.shape)
+            shape = self._labels.read(pair).change.shape
+            self._same_size(pair.before, self._members[0].grid(pair), shape)
+            # models take two grids, but those who learn from the votes read pixel by pixel
+            self._same_size(pair.after, inspect(pair.after, "after").grid, shape)
             self._reporter.check()
 
     def run(self, done: Sequence[Row]) -> Totals:
@@ -338,14 +342,14 @@ class _Job:
 
     def _output(self, member: ModelRun, pair: PairFiles, shape: tuple[int, ...]) -> Output:
         output = member.run(pair)
-        self._same_size(pair, output.grid, shape)
+        self._same_size(pair.before, output.grid, shape)
         return output
 
     @staticmethod
-    def _same_size(pair: PairFiles, grid: Grid, shape: tuple[int, ...]) -> None:
+    def _same_size(path: Path, grid: Grid, shape: tuple[int, ...]) -> None:
         if (grid.height, grid.width) != shape:
             raise DatasetError(
-                f"{pair.before} is {grid.width} x {grid.height} pixels but its label is {shape[1]} x {shape[0]}; bring "
+                f"{path} is {grid.width} x {grid.height} pixels but its label is {shape[1]} x {shape[0]}; bring "
                 "them to one grid, or leave the pair out by a list file"
             )
 

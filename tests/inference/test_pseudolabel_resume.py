@@ -151,6 +151,12 @@ def test_a_bad_label_is_told_before_the_first_vote(pairs):
         Image.fromarray(good[:-1]).save(pairs / "train" / folder / "c.png")
     with pytest.raises(DatasetError, match=r"c\.png is 32 x 32 pixels but its label is 32 x 31"):
         pseudo_label(options(pairs, "1-1"))
+    for folder in ("label1", "label2"):
+        Image.fromarray(good).save(pairs / "train" / folder / "c.png")
+    image = pairs / "train" / "im2" / "c.png"
+    Image.fromarray(read(image)[:, :-1]).save(image)  # `train` would refuse it, after all the votes
+    with pytest.raises(DatasetError, match=r"im2.*c\.png is 31 x 32 pixels but its label is 32 x 32"):
+        pseudo_label(options(pairs, "1-1"))
     assert Told.calls == 0
 
 
