@@ -23,7 +23,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 STRENGTH = 0.5  # power of the weights: the geometric mean of no correction and a whole one
 MOST = 10.0  # bounds of a weight, and of its inverse: estimates of rare classes are rough
-LEAST_PIXELS = 100  # labelled pixels of a class; with fewer its weight stays 1
+LEAST_PIXELS = 100  # labelled pixels of a class; with fewer nothing can be estimated
 EXACTLY = 10.0  # how much more than the rest the weights' mean of 1 counts in the least squares
 
 
@@ -68,7 +68,8 @@ class LabelShift:
     def ratios(self) -> Array:
         """By how much each class is more common on unchanged ground than among labels, (K,).
 
-        1 for classes with fewer than `LEAST_PIXELS` labelled pixels, else from 1 / `MOST` to `MOST`.
+        From 1 / `MOST` to `MOST`. A class with fewer than `LEAST_PIXELS` labelled pixels has the least of the others'
+        ratios, so that it gains on none of them.
         """
         ratios = np.ones(len(self.labelled))
         enough = self.labelled >= LEAST_PIXELS
@@ -81,6 +82,7 @@ class LabelShift:
         rows = np.vstack([self._joint[:, enough] / total, EXACTLY * share[enough]])
         found, _ = nnls(rows, np.append(predicted, EXACTLY * share[enough].sum()))
         ratios[enough] = np.clip(found, 1 / MOST, MOST)
+        ratios[~enough] = ratios[enough].min()
         return ratios
 
     def weights(self) -> Array:

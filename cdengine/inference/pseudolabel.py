@@ -44,6 +44,7 @@ SHARED = (
 # Those that shape the labels, besides models and classes.
 SHAPING = ("label_coding", "bands_before", "bands_after", "tile", "precision", "tta", "min_confidence", "label_shift")
 SAMPLE = 64  # pairs, spread over the split, that tell how common the classes are on unchanged ground
+FEW = 16  # with fewer that is rough
 
 
 @dataclass(frozen=True)
@@ -291,6 +292,8 @@ class _Job:
                 f"{self._options.data}: --label-shift compares labelled with unchanged pixels, and {len(chosen)} pairs "
                 "of the split have too few of one kind: leave it out"
             )
+        if len(chosen) < FEW:
+            self._reporter.warning(f"--label-shift: {len(chosen)} pairs tell only roughly how common the classes are")
         return [ClassShift.of(name, self.classes, count) for name, count in zip(self._names, counts, strict=True)]
 
     def given(self, pair: PairFiles) -> tuple[Array, Array]:
