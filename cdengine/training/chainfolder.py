@@ -17,7 +17,6 @@ from cdengine.errors import (
     OutputExistsError,
     OutputFolderError,
     ResumeMismatchError,
-    UnknownModelError,
 )
 from cdengine.inference.pseudolabel import JOB
 from cdengine.raster.lock import OutputLock
@@ -168,7 +167,7 @@ def _refuse_other_run(member: Member) -> None:
 
 
 def _refuse_lost_model(member: Member) -> None:
-    """Sees that a run that has had a best epoch still has its network: going on would not make it again.
+    """Sees that a member that was trained still has its network.
 
     Raises:
         UnknownModelError: it is gone.
@@ -177,11 +176,8 @@ def _refuse_lost_model(member: Member) -> None:
     run = RunFolder(str(member.config.output))
     if run.model.is_file() or not (run.config.is_file() and run.checkpoint.is_file()):
         return
-    if read_checkpoint(run.checkpoint)["keeper"]["best"] is not None:
-        raise UnknownModelError(
-            f"{run.model} is gone, of a network that was trained: put it back, or remove {run.path}, and --resume "
-            "trains it again"
-        )
+    best = read_checkpoint(run.checkpoint)["keeper"]["best"]
+    run.refuse_lost_model(best, f"remove {run.path}, and --resume trains it again")
 
 
 def _unbegun(folder: Path, mark: str, own: tuple[str, ...]) -> list[Path]:

@@ -122,6 +122,7 @@ class _Run:
         module = procedure(network, data.before, data.after, classes, config, loss, steps)
         keeper = Keeper(self.run, self._card(data, classes), batches, reporter, self.writes)
         if state is not None:
+            self.run.refuse_lost_model(state["keeper"]["best"], "train anew into another folder")
             module.restore(state["module"])
             keeper.restore(state["keeper"], module.epoch)
             batches.epoch, batches.start = module.epoch, module.batch

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from cdengine import __version__
-from cdengine.errors import ConfigError, OutputExistsError, OutputFolderError
+from cdengine.errors import ConfigError, OutputExistsError, OutputFolderError, UnknownModelError
 from cdengine.raster.lock import OutputLock
 from cdengine.training.checkpoint import Guard, write_whole
 from cdengine.training.config import TrainConfig, dump_config, portable
@@ -40,6 +40,19 @@ class RunFolder:
         self.samples = self.path / "samples"
         self.report = self.path / "report.html"
         self._lock = OutputLock(self.path.absolute())
+
+    def refuse_lost_model(self, best: float | None, remedy: str) -> None:
+        """Sees that a run that has had a best epoch still has its network: going on would not make it again.
+
+        Args:
+            best: what the checkpoint holds of the best epoch; None before the first one ended.
+            remedy: besides putting it back.
+
+        Raises:
+            UnknownModelError: it is gone.
+        """
+        if best is not None and not self.model.is_file():
+            raise UnknownModelError(f"{self.model} is gone, of a network that was trained: put it back, or {remedy}")
 
     def claim(self, overwrite: bool) -> None:
         """Sees that a new run may go there; nothing of an earlier one is touched yet.

@@ -23,6 +23,7 @@ from cdengine.errors import (
     ModelArchitectureError,
     ResourceError,
     ResumeMismatchError,
+    UnknownModelError,
 )
 from cdengine.events import Cancellation, CollectSink, Reporter
 from cdengine.models.container import read_card
@@ -216,6 +217,10 @@ def test_a_finished_run_says_so(finished):
     again = train(config, Reporter(sink), resume=True)
     assert again == result and (result.run / "last.ckpt").stat().st_mtime_ns == before
     assert any("finished already" in event.get("message", "") for event in sink.events)
+    kept = result.model.rename(result.run / "kept")
+    with pytest.raises(UnknownModelError, match=r"model\.safetensors is gone.*put it back"):
+        train(config, resume=True)
+    kept.rename(result.model)
 
 
 def test_cancel_is_quick(pairs, tmp_path):
