@@ -119,7 +119,9 @@ class EvaluateOptions:
     def detect_options(self, model: str, *others: str) -> DetectOptions:
         """What `detect` would be told to run a model, or the mean of several, in the same way."""
         shared: dict[str, Any] = {name: getattr(self, name) for name in SHARED}
-        return DetectOptions(model=model, ensemble=others, threshold=self.threshold, **shared)
+        # `detect` takes "default" before others for a --model that was not given; here it was named
+        model, *others = sorted((model, *others), key=lambda name: name == "default")
+        return DetectOptions(model=model, ensemble=tuple(others), threshold=self.threshold, **shared)
 
     def change_coding(self) -> ChangeCoding | None:
         """What the values of change labels mean, where that was said."""

@@ -9,12 +9,19 @@ from model_files import card_for, trained
 from cdengine.errors import UsageError
 from cdengine.inference.detect import detect
 from cdengine.inference.evaluate import evaluate
+from cdengine.inference.evaluateoptions import EvaluateOptions
 from cdengine.models.modelfile import save_model
 
 
 def opened(path):
     with rasterio.open(path) as dataset:
         return dataset.read(1)
+
+
+def test_default_counts_wherever_it_is_named():
+    for named in (("default", "irmad", "cva"), ("irmad", "default", "cva")):
+        told = EvaluateOptions("set", model=named, ensemble=True).detect_options(*named)
+        assert (told.model, *told.ensemble) == ("irmad", "cva", "default")
 
 
 def test_an_ensemble_is_scored_as_the_mean_that_detect_makes(tmp_path):
