@@ -120,8 +120,8 @@ class EvaluateOptions:
         """What `detect` would be told to run a model, or the mean of several, in the same way."""
         shared: dict[str, Any] = {name: getattr(self, name) for name in SHARED}
         # `detect` takes "default" before others for a --model that was not given; here it was named
-        model, *others = sorted((model, *others), key=lambda name: name == "default")
-        return DetectOptions(model=model, ensemble=tuple(others), threshold=self.threshold, **shared)
+        first, *rest = sorted((model, *others), key=lambda name: name == "default")
+        return DetectOptions(model=first, ensemble=tuple(rest), threshold=self.threshold, **shared)
 
     def change_coding(self) -> ChangeCoding | None:
         """What the values of change labels mean, where that was said."""
